@@ -1,0 +1,16 @@
+using Microsoft.Extensions.Logging;
+
+namespace Mesh.Core.Identity;
+
+/// <summary>What the certificate cache says. Ids 1000 to 1099; an id that dies is not used again.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(1001, LogLevel.Information, "Certificate of {Identity} issued, valid until {NotAfter:u}, renewal at {NextRequestAt:u}")]
+    public static partial void CertificateIssued(this ILogger logger, SpiffeId identity, DateTimeOffset notAfter, DateTimeOffset nextRequestAt);
+
+    [LoggerMessage(1002, LogLevel.Warning, "Certificate of {Identity} could not be had, next attempt at {NextRequestAt:u}; the old one still serves: {OldServes}")]
+    public static partial void CertificateFailed(this ILogger logger, SpiffeId identity, DateTimeOffset nextRequestAt, bool oldServes, Exception error);
+
+    [LoggerMessage(1003, LogLevel.Debug, "Certificate of {Identity} forgotten")]
+    public static partial void CertificateForgotten(this ILogger logger, SpiffeId identity);
+}

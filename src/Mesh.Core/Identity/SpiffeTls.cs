@@ -1,0 +1,189 @@
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Mesh.Core.Identity;
+
+/// <summary>TLS between workloads (ztunnel §3): version 1.3, both sides prove a SPIFFE ID, ALPN <c>h2</c>, no SNI, no resumption.</summary>
+public static class SpiffeTls
+{
+    private static readonly Oid ServerAuthentication = new("1.3.6.1.5.5.7.3.1");
+    private static readonly Oid ClientAuthentication = new("1.3.6.1.5.5.7.3.2");
+
+    // ztunnel §3.1: no ChaCha20.
+    private static readonly TlsCipherSuite[] CipherSuites = [TlsCipherSuite.TLS_AES_256_GCM_SHA384, TlsCipherSuite.TLS_AES_128_GCM_SHA256];
+
+    /// <summary>Options for the accepting side: the client must have a certificate of the same trust domain as <paramref name="certificate"/>.</summary>
+    /// <param name="certificate">What the server presents.</param>
+    /// <param name="trust">The roots that the client's chain must end in.</param>
+    /// <param name="peer">Filled by the handshake: who the client is, or why it was rejected.</param>
+    /// <param name="time">The clock that validity is judged by.</param>
+    public static SslServerAuthenticationOptions ServerOptions(WorkloadCertificate certificate, TrustBundle trust, PeerVerification peer, TimeProvider time)
+    {
+        ArgumentNullException.ThrowIfNull(certificate);
+        ArgumentNullException.ThrowIfNull(trust);
+        ArgumentNullException.ThrowIfNull(peer);
+        ArgumentNullException.ThrowIfNull(time);
+        var trustDomain = certificate.Identity.TrustDomain;
+        return new SslServerAuthenticationOptions
+        {
+            ServerCertificateContext = certificate.TlsContext,
+            ClientCertificateRequired = true,
+            EnabledSslProtocols = SslProtocols.Tls13,
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+            AllowTlsResume = false,
+            AllowRenegotiation = false,
+            EncryptionPolicy = EncryptionPolicy.RequireEncryption,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+            CertificateChainPolicy = ChainPolicy(trust.RootsOf(trustDomain), ClientAuthentication, time),
+            CipherSuitesPolicy = Suites(),
+            RemoteCertificateValidationCallback = (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, trust, peer, id =>
+                id.TrustDomain == trustDomain
+                    ? null
+                    : (PeerRejection.WrongTrustDomain, $"peer identity {id} is not of the trust domain {trustDomain}")),
+        };
+    }
+
+    /// <summary>Options for the connecting side: the server must be one of <paramref name="expected"/>.</summary>
+    /// <param name="certificate">What the client presents.</param>
+    /// <param name="trust">The roots that the server's chain must end in.</param>
+    /// <param name="expected">The accepted identities; an empty list accepts nobody.</param>
+    /// <param name="peer">Filled by the handshake: who the server is, or why it was rejected.</param>
+    /// <param name="time">The clock that validity is judged by.</param>
+    public static SslClientAuthenticationOptions ClientOptions(
+        WorkloadCertificate certificate, TrustBundle trust, IReadOnlyList<SpiffeId> expected, PeerVerification peer, TimeProvider time)
+    {
+        ArgumentNullException.ThrowIfNull(certificate);
+        ArgumentNullException.ThrowIfNull(trust);
+        ArgumentNullException.ThrowIfNull(expected);
+        ArgumentNullException.ThrowIfNull(peer);
+        ArgumentNullException.ThrowIfNull(time);
+        var roots = expected.Select(id => id.TrustDomain).Distinct().SelectMany(trustDomain => trust.RootsOf(trustDomain));
+        return new SslClientAuthenticationOptions
+        {
+            TargetHost = "",
+            ClientCertificateContext = certificate.TlsContext,
+            EnabledSslProtocols = SslProtocols.Tls13,
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+            AllowTlsResume = false,
+            AllowRenegotiation = false,
+            EncryptionPolicy = EncryptionPolicy.RequireEncryption,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+            CertificateChainPolicy = ChainPolicy(roots, ServerAuthentication, time),
+            CipherSuitesPolicy = Suites(),
+            RemoteCertificateValidationCallback = (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, trust, peer, id =>
+                expected.Contains(id)
+                    ? null
+                    : (PeerRejection.UnexpectedIdentity, $"peer identity {id} is not one of the expected: {ExpectedText(expected)}")),
+        };
+    }
+
+    // The order is that of the question a reader asks: who are you, may you be here, who says so. All must hold, so it costs no safety.
+    private static bool Verify(
+        X509Certificate2? leaf, X509Chain? chain, TrustBundle trust, PeerVerification peer, Func<SpiffeId, (PeerRejection Rule, string Reason)?> accept)
+    {
+        if (leaf is null || chain is null)
+        {
+            return peer.Reject(PeerRejection.NoCertificate, "the peer presented no certificate");
+        }
+
+        var rejection = UriSan.Identify(leaf, out var identity, out var error);
+        if (identity is null)
+        {
+            return peer.Reject(rejection, error ?? "the certificate holds no SPIFFE ID");
+        }
+
+        if (accept(identity) is { } refusal)
+        {
+            return peer.Reject(refusal.Rule, refusal.Reason);
+        }
+
+        return CheckChain(leaf, chain, trust, identity) is { } fault
+            ? peer.Reject(fault.Rule, $"certificate of {identity}: {fault.Reason}")
+            : peer.Accept(identity, leaf);
+    }
+
+    private static (PeerRejection Rule, string Reason)? CheckChain(X509Certificate2 leaf, X509Chain chain, TrustBundle trust, SpiffeId identity)
+    {
+        if (leaf.Extensions.OfType<X509BasicConstraintsExtension>().Any(constraints => constraints.CertificateAuthority))
+        {
+            return (PeerRejection.WrongUsage, "it is a CA certificate; a workload's must not be");
+        }
+
+        // Every fault of the chain counts, none is waved through; the order decides only which one is named.
+        var status = chain.ChainStatus.Aggregate(X509ChainStatusFlags.NoError, (all, one) => all | one.Status);
+        if (chain.ChainElements.Count == 0)
+        {
+            return (PeerRejection.UntrustedChain, "no chain could be built");
+        }
+
+        if (status.HasFlag(X509ChainStatusFlags.NotTimeValid))
+        {
+            return TimeFault(chain);
+        }
+
+        if (status.HasFlag(X509ChainStatusFlags.NotValidForUsage))
+        {
+            return (PeerRejection.WrongUsage, "its extended key usage does not allow this side of a TLS connection");
+        }
+
+        var last = chain.ChainElements[^1].Certificate;
+        var known = trust.RootsOf(identity.TrustDomain).Any(root => root.RawDataMemory.Span.SequenceEqual(last.RawDataMemory.Span));
+        if (status is not X509ChainStatusFlags.NoError || !known)
+        {
+            return chain.ChainElements.Count == 1 && leaf.SubjectName.RawData.AsSpan().SequenceEqual(leaf.IssuerName.RawData)
+                ? (PeerRejection.SelfSigned, $"it is self-signed and not a root of the trust domain {identity.TrustDomain}")
+                : (PeerRejection.UntrustedChain, $"its chain does not end in a root of the trust domain {identity.TrustDomain} ({status})");
+        }
+
+        return null;
+    }
+
+    private static (PeerRejection Rule, string Reason) TimeFault(X509Chain chain)
+    {
+        var now = chain.ChainPolicy.VerificationTime.ToUniversalTime();
+        foreach (var element in chain.ChainElements)
+        {
+            if (element.Certificate.NotAfter.ToUniversalTime() < now)
+            {
+                return (PeerRejection.Expired, $"expired at {element.Certificate.NotAfter.ToUniversalTime():u}, it is {now:u}");
+            }
+        }
+
+        return (PeerRejection.NotYetValid, $"not valid before {chain.ChainElements[0].Certificate.NotBefore.ToUniversalTime():u}, it is {now:u}");
+    }
+
+    private static X509ChainPolicy ChainPolicy(IEnumerable<X509Certificate2> roots, Oid usage, TimeProvider time)
+    {
+        var policy = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck,
+            DisableCertificateDownloads = true,
+            VerificationTimeIgnored = false,
+            VerificationTime = time.GetUtcNow().UtcDateTime.ToLocalTime(),
+        };
+        policy.ApplicationPolicy.Add(usage);
+        foreach (var root in roots)
+        {
+            policy.CustomTrustStore.Add(root);
+        }
+
+        return policy;
+    }
+
+    private static CipherSuitesPolicy? Suites() =>
+        OperatingSystem.IsLinux() || OperatingSystem.IsMacOS() ? new CipherSuitesPolicy(CipherSuites) : null;
+
+    private static string ExpectedText(IReadOnlyList<SpiffeId> expected)
+    {
+        const int Shown = 5;
+        return expected.Count switch
+        {
+            0 => "(none)",
+            <= Shown => string.Join(", ", expected),
+            _ => $"{string.Join(", ", expected.Take(Shown))} and {expected.Count - Shown} more",
+        };
+    }
+}

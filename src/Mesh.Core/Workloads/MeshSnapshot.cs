@@ -1,0 +1,156 @@
+using System.Collections.Immutable;
+using Mesh.Core.Policy;
+
+namespace Mesh.Core.Workloads;
+
+/// <summary>What a mesh is at one moment: workloads, services, policies. Immutable; take it once per connection and keep it.</summary>
+public sealed class MeshSnapshot
+{
+    /// <summary>A mesh with nothing in it.</summary>
+    public static readonly MeshSnapshot Empty = new();
+
+    internal ImmutableDictionary<string, Workload> WorkloadsByUid { get; init; } = ImmutableDictionary<string, Workload>.Empty;
+
+    internal ImmutableDictionary<NetworkAddress, ImmutableArray<Workload>> WorkloadsByAddress { get; init; } = ImmutableDictionary<NetworkAddress, ImmutableArray<Workload>>.Empty;
+
+    internal ImmutableDictionary<WorkloadName, ImmutableArray<Workload>> WorkloadsByName { get; init; } = ImmutableDictionary<WorkloadName, ImmutableArray<Workload>>.Empty;
+
+    internal ImmutableDictionary<NamespacedHostname, ImmutableArray<Workload>> WorkloadsByHostname { get; init; } = ImmutableDictionary<NamespacedHostname, ImmutableArray<Workload>>.Empty;
+
+    internal ImmutableDictionary<NamespacedHostname, ImmutableDictionary<string, Workload>> Endpoints { get; init; } =
+        ImmutableDictionary<NamespacedHostname, ImmutableDictionary<string, Workload>>.Empty;
+
+    internal ImmutableDictionary<NamespacedHostname, Service> ServicesByKey { get; init; } = ImmutableDictionary<NamespacedHostname, Service>.Empty;
+
+    internal ImmutableDictionary<NetworkAddress, ImmutableArray<Service>> ServicesByVip { get; init; } = ImmutableDictionary<NetworkAddress, ImmutableArray<Service>>.Empty;
+
+    internal ImmutableDictionary<string, ImmutableArray<Service>> ServicesByHostname { get; init; } =
+        ImmutableDictionary.Create<string, ImmutableArray<Service>>(StringComparer.OrdinalIgnoreCase);
+
+    internal ImmutableDictionary<NamespacedHostname, Service> ServicesWithRanges { get; init; } = ImmutableDictionary<NamespacedHostname, Service>.Empty;
+
+    /// <summary>All workloads, in no particular order.</summary>
+    public IEnumerable<Workload> Workloads => WorkloadsByUid.Values;
+
+    /// <summary>All services, in no particular order.</summary>
+    public IEnumerable<Service> Services => ServicesByKey.Values;
+
+    /// <summary>How many workloads there are.</summary>
+    public int WorkloadCount => WorkloadsByUid.Count;
+
+    /// <summary>How many services there are.</summary>
+    public int ServiceCount => ServicesByKey.Count;
+
+    /// <summary>The L4 authorization policies, compiled.</summary>
+    public L4PolicySet Policies { get; internal init; } = L4PolicySet.Empty;
+
+    /// <summary>The workload with a UID; null when there is none.</summary>
+    public Workload? FindWorkload(string uid) => WorkloadsByUid.GetValueOrDefault(uid);
+
+    /// <summary>The workload that owns an address; null when there is none. Of several, pods go first, then those that take HBONE (ztunnel §5.8).</summary>
+    /// <remarks>Workloads on the host's network do not own their addresses and are not found.</remarks>
+    public Workload? FindWorkload(NetworkAddress address) => First(WorkloadsByAddress.GetValueOrDefault(address));
+
+    /// <summary>The workload with a host name of its own; null when there is none.</summary>
+    public Workload? FindWorkload(NamespacedHostname hostname) => First(WorkloadsByHostname.GetValueOrDefault(hostname));
+
+    /// <summary>The workload of a pod, by what its node knows of it; null when there is none (ztunnel §0).</summary>
+    /// <param name="ns">The Kubernetes namespace.</param>
+    /// <param name="name">The pod's name.</param>
+    /// <param name="serviceAccount">The Kubernetes service account.</param>
+    /// <param name="node">The node that it must run on; null for any.</param>
+    public Workload? FindWorkload(string ns, string name, string serviceAccount, string? node)
+    {
+        if (!WorkloadsByName.TryGetValue(new WorkloadName(ns, name), out var candidates))
+        {
+            return null;
+        }
+
+        foreach (var candidate in candidates)
+        {
+            if (candidate.ServiceAccount == serviceAccount && (node is null || candidate.Node == node))
+            {
+                return candidate;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The service with a key; null when there is none.</summary>
+    public Service? FindService(NamespacedHostname key) => ServicesByKey.GetValueOrDefault(key);
+
+    /// <summary>The service that a client means by a virtual address; null when there is none that it can see (ztunnel §5.9).</summary>
+    /// <remarks>An exact address goes before a range. The client's own namespace goes first; then, for ranges, the longer prefix; then the canonical service.</remarks>
+    public Service? FindService(NetworkAddress vip, string clientNamespace)
+    {
+        if (Best(ServicesByVip.GetValueOrDefault(vip), clientNamespace) is { } exact)
+        {
+            return exact;
+        }
+
+        Service? best = null;
+        var bestRank = (false, -1, false);
+        foreach (var service in ServicesWithRanges.Values)
+        {
+            if (!IsVisible(service, clientNamespace))
+            {
+                continue;
+            }
+
+            foreach (var range in service.CidrVips)
+            {
+                var rank = (service.Namespace == clientNamespace, range.Range.PrefixLength, service.Canonical);
+                if (range.Network == vip.Network && range.Range.Contains(vip.Address) && (best is null || rank.CompareTo(bestRank) > 0))
+                {
+                    best = service;
+                    bestRank = rank;
+                }
+            }
+        }
+
+        return best;
+    }
+
+    /// <summary>The service that a client means by a host name, in any case of letters; null when there is none that it can see (ztunnel §5.9).</summary>
+    public Service? FindServiceByHostname(string hostname, string clientNamespace) =>
+        Best(ServicesByHostname.GetValueOrDefault(hostname), clientNamespace);
+
+    /// <summary>The workloads behind a service, by UID; healthy or not.</summary>
+    public IReadOnlyDictionary<string, Workload> EndpointsOf(NamespacedHostname service) =>
+        Endpoints.GetValueOrDefault(service, ImmutableDictionary<string, Workload>.Empty);
+
+    private static Workload? First(ImmutableArray<Workload> workloads) => workloads.IsDefaultOrEmpty ? null : workloads[0];
+
+    private static Service? Best(ImmutableArray<Service> candidates, string clientNamespace)
+    {
+        if (candidates.IsDefaultOrEmpty)
+        {
+            return null;
+        }
+
+        Service? best = null;
+        foreach (var service in candidates)
+        {
+            if (!IsVisible(service, clientNamespace))
+            {
+                continue;
+            }
+
+            if (service.Namespace == clientNamespace)
+            {
+                return service;
+            }
+
+            best = best is null || (service.Canonical && !best.Canonical) ? service : best;
+        }
+
+        return best;
+    }
+
+    private static bool IsVisible(Service service, string clientNamespace) =>
+        service.Visibility is ServiceVisibility.Public || service.Namespace == clientNamespace;
+}
+
+/// <summary>What a node knows a pod by.</summary>
+internal readonly record struct WorkloadName(string Namespace, string Name);
