@@ -42,7 +42,9 @@ public static class TestCertificates
     public static X509Certificate2 Intermediate(X509Certificate2 issuer, string name = "CN=Test intermediate")
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var certificate = AuthorityRequest(key, name).Create(issuer, new DateTimeOffset(issuer.NotBefore), new DateTimeOffset(issuer.NotAfter), RandomNumberGenerator.GetBytes(16));
+        var request = AuthorityRequest(key, name);
+        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(issuer, true, false));
+        using var certificate = request.Create(issuer, new DateTimeOffset(issuer.NotBefore), new DateTimeOffset(issuer.NotAfter), RandomNumberGenerator.GetBytes(16));
         return certificate.CopyWithPrivateKey(key);
     }
 
@@ -74,6 +76,8 @@ public static class TestCertificates
             return request.CreateSelfSigned(shape.NotBefore, shape.NotAfter);
         }
 
+        // Roots may share a name; this tells which one signed.
+        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(issuer, true, false));
         using var certificate = request.Create(issuer, shape.NotBefore, shape.NotAfter, RandomNumberGenerator.GetBytes(16));
         return certificate.CopyWithPrivateKey(key);
     }

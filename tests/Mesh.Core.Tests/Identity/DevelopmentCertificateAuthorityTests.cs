@@ -221,32 +221,6 @@ public sealed class DevelopmentCertificateAuthorityTests : IDisposable
         }
     }
 
-    [Fact]
-    public async Task Several_that_open_an_empty_directory_at_once_agree_on_the_root()
-    {
-        for (var round = 0; round < 40; round++)
-        {
-            using var start = new Barrier(6);
-            var roots = await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => Task.Factory.StartNew(
-                () =>
-                {
-                    start.SignalAndWait();
-                    return OpenRoot();
-                },
-                CancellationToken.None,
-                TaskCreationOptions.LongRunning,
-                TaskScheduler.Default))).InTime();
-            Assert.Single(roots.Distinct());
-            Directory.Delete(_directory, recursive: true);
-        }
-    }
-
-    private string OpenRoot()
-    {
-        using var authority = DevelopmentCertificateAuthority.Open(_directory);
-        return authority.Root.Thumbprint;
-    }
-
     private static WorkloadCertificate Issue()
     {
         using var authority = DevelopmentCertificateAuthority.Create();
