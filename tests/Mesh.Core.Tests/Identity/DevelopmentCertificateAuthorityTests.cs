@@ -221,6 +221,52 @@ public sealed class DevelopmentCertificateAuthorityTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_machine_whose_clock_is_a_little_behind_can_issue_too()
+    {
+        var ahead = new FakeTimeProvider();
+        DevelopmentCertificateAuthority.Open(_directory, time: ahead).Dispose();
+        using var authority = DevelopmentCertificateAuthority.Open(_directory, time: new FakeTimeProvider(ahead.GetUtcNow().AddSeconds(-30)));
+        using var certificate = authority.Issue(Web);
+        Assert.Equal(Web, certificate.Identity);
+    }
+
+    [Fact]
+    public void A_leaf_ends_with_its_root_at_the_latest()
+    {
+        var time = new FakeTimeProvider();
+        using var authority = DevelopmentCertificateAuthority.Open(_directory, TimeSpan.FromDays(1), time);
+        time.Advance(TimeSpan.FromDays(3650) - TimeSpan.FromHours(1));
+        using var certificate = authority.Issue(Web);
+        Assert.Equal(authority.Root.NotAfter.ToUniversalTime(), certificate.NotAfter.UtcDateTime);
+    }
+
+    [Fact]
+    public async Task Several_that_open_an_empty_directory_at_once_agree_on_the_root()
+    {
+        for (var round = 0; round < 500; round++)
+        {
+            using var start = new Barrier(6);
+            var roots = await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => Task.Factory.StartNew(
+                () =>
+                {
+                    start.SignalAndWait();
+                    return OpenRoot();
+                },
+                CancellationToken.None,
+                TaskCreationOptions.LongRunning,
+                TaskScheduler.Default))).InTime();
+            Assert.Single(roots.Distinct());
+            Directory.Delete(_directory, recursive: true);
+        }
+    }
+
+    private string OpenRoot()
+    {
+        using var authority = DevelopmentCertificateAuthority.Open(_directory);
+        return authority.Root.Thumbprint;
+    }
+
     private static WorkloadCertificate Issue()
     {
         using var authority = DevelopmentCertificateAuthority.Create();

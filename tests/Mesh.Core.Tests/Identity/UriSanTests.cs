@@ -58,5 +58,19 @@ public sealed class UriSanTests
         Assert.Equal(fault, error);
     }
 
+    [Fact]
+    public void Bytes_after_the_names_are_refused()
+    {
+        byte[] extension = [.. TestCertificates.UriNames([Web]).RawData, 0x30, 0x00];
+        Assert.Equal(PeerRejection.InvalidSpiffeId, UriSan.Identify(TestCertificates.WithSubjectAlternativeName(extension), out _, out _));
+    }
+
+    [Fact]
+    public void Far_too_many_names_are_several_names()
+    {
+        var uris = Enumerable.Range(0, 17).Select(number => $"spiffe://a/{number}");
+        Assert.Equal(PeerRejection.SeveralUriNames, UriSan.Identify(Certificate(TestCertificates.UriNames(uris)), out _, out _));
+    }
+
     private static X509Certificate2 Certificate(X509Extension names) => TestCertificates.WithSubjectAlternativeName(names.RawData);
 }

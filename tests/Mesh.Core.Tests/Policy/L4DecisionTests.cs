@@ -124,6 +124,17 @@ public sealed class L4DecisionTests
         Assert.Equal((17, "further policies are not listed"), (remedies.Length, remedies[^1]));
     }
 
+    [Fact]
+    public void As_many_rules_as_a_person_reads_are_not_followed_by_a_remark_on_others()
+    {
+        var rules = Enumerable.Range(1, 16).Select(port => When(Is(DestinationPorts, port.ToString())));
+        Assert.Equal(16, Remedies(From(Web), Allow("shop/a", [.. rules])).Length);
+    }
+
+    [Fact]
+    public void More_policies_without_rules_than_a_person_reads_are_cut() =>
+        Assert.Equal(17, Remedies(From(Web), [.. Enumerable.Range(1, 100).Select(number => Allow($"shop/a{number}"))]).Length);
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

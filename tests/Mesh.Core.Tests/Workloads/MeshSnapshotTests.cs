@@ -47,6 +47,15 @@ public sealed class MeshSnapshotTests
         Assert.Same(hbone, (hboneFirst ? Of(hbone, plain) : Of(plain, hbone)).FindWorkload(At("10.0.0.1")));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Of_several_pods_on_one_address_one_that_takes_hbone_goes_first(bool hboneFirst)
+    {
+        var (hbone, plain) = (Pod("web", "10.0.0.1") with { Protocol = TunnelProtocol.Hbone }, Pod("old", "10.0.0.1"));
+        Assert.Same(hbone, (hboneFirst ? Of(hbone, plain) : Of(plain, hbone)).FindWorkload(At("10.0.0.1")));
+    }
+
     [Fact]
     public void When_the_preferred_one_leaves_an_address_the_other_is_found()
     {
