@@ -1,0 +1,42 @@
+using System.Collections.Immutable;
+using Mesh.Core.Policy;
+using Mesh.Core.Workloads;
+
+namespace Mesh.Core.Configuration;
+
+/// <summary>A mesh described in one YAML file, in the format of ztunnel's <c>LOCAL_XDS_PATH</c> (ztunnel §6a).</summary>
+/// <param name="Workloads">The workloads.</param>
+/// <param name="Services">The services.</param>
+/// <param name="Policies">The L4 authorization policies.</param>
+public sealed record LocalConfiguration(ImmutableArray<Workload> Workloads, ImmutableArray<Service> Services, ImmutableArray<Authorization> Policies)
+{
+    /// <summary>Reads a file.</summary>
+    /// <exception cref="ConfigurationException">The file has faults; each names line and column, what is wrong and what is allowed.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static LocalConfiguration Load(string path) => Parse(File.ReadAllText(path), path);
+
+    /// <summary>Reads a text.</summary>
+    /// <param name="yaml">The text.</param>
+    /// <param name="file">The name that faults are reported under.</param>
+    /// <exception cref="ConfigurationException">The text has faults; each names line and column, what is wrong and what is allowed.</exception>
+    public static LocalConfiguration Parse(string yaml, string file = "yaml")
+    {
+        ArgumentNullException.ThrowIfNull(yaml);
+        return new LocalConfigurationReader(file).Read(yaml);
+    }
+
+    /// <summary>Makes a state that holds this mesh.</summary>
+    public MeshState ToState()
+    {
+        var state = new MeshState();
+        ApplyTo(state);
+        return state;
+    }
+
+    /// <summary>Publishes this mesh in place of what a state holds.</summary>
+    public void ApplyTo(MeshState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        state.Replace(Workloads, Services, Policies);
+    }
+}

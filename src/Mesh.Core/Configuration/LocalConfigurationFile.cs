@@ -1,0 +1,209 @@
+using System.Security.Cryptography;
+using Mesh.Core.Workloads;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Mesh.Core.Configuration;
+
+/// <summary>Keeps a <see cref="MeshState"/> like a local YAML file: read at start, and again whenever it is edited.</summary>
+/// <remarks>An edit with faults changes nothing: the last good state stays, and the faults are logged and kept in <see cref="LastError"/>.</remarks>
+public sealed class LocalConfigurationFile : IAsyncDisposable
+{
+    // Editors and symlink swaps that raise no event are found by looking.
+    private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(1);
+
+    // A file that is being written may be valid YAML that lacks its end, the policies for one. It is read when it has stopped changing.
+    private static readonly TimeSpan SettleInterval = TimeSpan.FromMilliseconds(50);
+    private const int MaxSettleLooks = 40;
+
+    private readonly CancellationTokenSource _stop = new();
+    private readonly SemaphoreSlim _edited = new(0);
+    private readonly string _path;
+    private readonly MeshState _state;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly FileSystemWatcher? _watcher;
+    private readonly Task _watching;
+    private byte[] _seen;
+    private (long Length, DateTime LastWrite)? _stamp;
+    private string? _lastError;
+
+    private LocalConfigurationFile(string path, byte[] seen, MeshState state, TimeProvider time, ILogger logger)
+    {
+        _path = path;
+        _seen = seen;
+        _state = state;
+        _time = time;
+        _logger = logger;
+        _watcher = Watch();
+        _watching = Task.Run(WatchAsync);
+    }
+
+    /// <summary>Why the newest content of the file was not applied; null when it was.</summary>
+    public string? LastError => Volatile.Read(ref _lastError);
+
+    /// <summary>Reads the file into the state and begins to watch it.</summary>
+    /// <exception cref="ConfigurationException">The file has faults.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static LocalConfigurationFile Open(string path, MeshState state, TimeProvider? time = null, ILogger<LocalConfigurationFile>? logger = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(state);
+        var content = File.ReadAllBytes(path);
+        LocalConfiguration.Parse(Text(content), path).ApplyTo(state);
+        return new LocalConfigurationFile(path, SHA256.HashData(content), state, time ?? TimeProvider.System, logger ?? NullLogger<LocalConfigurationFile>.Instance);
+    }
+
+    /// <summary>Ends watching. The state stays as it is.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_stop.IsCancellationRequested)
+        {
+            return;
+        }
+
+        await _stop.CancelAsync();
+        _watcher?.Dispose();
+        await _watching;
+        _edited.Dispose();
+        _stop.Dispose();
+    }
+
+    private FileSystemWatcher? Watch()
+    {
+        try
+        {
+            var watcher = new FileSystemWatcher(Path.GetDirectoryName(Path.GetFullPath(_path))!);
+            watcher.Changed += (_, _) => _edited.Release();
+            watcher.Created += (_, _) => _edited.Release();
+            watcher.Renamed += (_, _) => _edited.Release();
+            watcher.EnableRaisingEvents = true;
+            return watcher;
+        }
+        catch (IOException e)
+        {
+            // No inotify instance left, for one. The poll finds edits too, a second later.
+            _logger.WatchUnavailable(_path, e);
+            return null;
+        }
+    }
+
+    private async Task WatchAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            using var poll = new CancellationTokenSource(PollInterval, _time);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(poll.Token, _stop.Token);
+            try
+            {
+                await _edited.WaitAsync(either.Token);
+            }
+            catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
+            {
+                if (Stamp() == _stamp)
+                {
+                    continue;
+                }
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+
+            if (await SettleAsync())
+            {
+                Reload();
+            }
+        }
+    }
+
+    private async Task<bool> SettleAsync()
+    {
+        try
+        {
+            var before = Stamp();
+            for (var look = 0; look < MaxSettleLooks; look++)
+            {
+                await Task.Delay(SettleInterval, _time, _stop.Token);
+                var now = Stamp();
+                if (now == before)
+                {
+                    break;
+                }
+
+                before = now;
+            }
+
+            // What was said until now is about to be read.
+            while (_edited.Wait(0, CancellationToken.None))
+            {
+            }
+
+            _stamp = before;
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Length and time of the last write, of the file that the path leads to; nothing when there is none.</summary>
+    private (long Length, DateTime LastWrite)? Stamp()
+    {
+        try
+        {
+            using var handle = File.OpenHandle(_path);
+            return (RandomAccess.GetLength(handle), File.GetLastWriteTimeUtc(handle));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    private void Reload()
+    {
+        try
+        {
+            var content = File.ReadAllBytes(_path);
+            var hash = SHA256.HashData(content);
+            if (hash.AsSpan().SequenceEqual(_seen))
+            {
+                return;
+            }
+
+            _seen = hash;
+            if (content.Length == 0)
+            {
+                throw new ConfigurationException([new ConfigurationDiagnostic(_path, 1, 1, "the file is empty; remove its entries one by one to empty a mesh")]);
+            }
+
+            var configuration = LocalConfiguration.Parse(Text(content), _path);
+            configuration.ApplyTo(_state);
+            Volatile.Write(ref _lastError, null);
+            _logger.ConfigurationApplied(_path, configuration.Workloads.Length, configuration.Services.Length, configuration.Policies.Length);
+        }
+        catch (ConfigurationException e)
+        {
+            Volatile.Write(ref _lastError, e.Message);
+            foreach (var diagnostic in e.Diagnostics)
+            {
+                _logger.ConfigurationRejected(diagnostic);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            if (Interlocked.Exchange(ref _lastError, e.Message) != e.Message)
+            {
+                _logger.ConfigurationUnreadable(_path, e);
+            }
+        }
+    }
+
+    private static string Text(byte[] content)
+    {
+        using var reader = new StreamReader(new MemoryStream(content));
+        return reader.ReadToEnd();
+    }
+}

@@ -1,0 +1,542 @@
+using System.Collections.Frozen;
+using System.Collections.Immutable;
+using System.Net;
+using Mesh.Core.Identity;
+using Mesh.Core.Policy;
+using Mesh.Core.Workloads;
+using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
+using YamlDotNet.RepresentationModel;
+using Authorization = Mesh.Core.Policy.Authorization;
+
+namespace Mesh.Core.Configuration;
+
+/// <summary>Reads the local YAML file into the model. Faults are collected, so that one run shows them all.</summary>
+internal sealed class LocalConfigurationReader(string file)
+{
+    // The format has nine levels; what nests deeper is a mistake or an attack on the stack.
+    private const int MaxDepth = 32;
+    private const int MaxCharacters = 256 * 1024 * 1024;
+
+    private readonly YamlFaults _faults = new(file);
+    private readonly Dictionary<string, YamlNode> _uids = [];
+    private readonly Dictionary<NamespacedHostname, YamlNode> _serviceKeys = [];
+    private readonly Dictionary<string, YamlNode> _policyKeys = [];
+    private readonly HashSet<NetworkAddress> _addresses = [];
+    private readonly HashSet<NamespacedHostname> _workloadHostnames = [];
+    private readonly List<Action> _referenceChecks = [];
+
+    public LocalConfiguration Read(string yaml)
+    {
+        var result = new LocalConfiguration([], [], []);
+        if (Root(yaml) is { } node && YamlMapping.Of(node, "the file", _faults) is { } root)
+        {
+            result = new LocalConfiguration(
+                root.List("workloads", ReadWorkload),
+                root.List("services", ReadService),
+                root.List("policies", ReadPolicy));
+            root.End();
+            _referenceChecks.ForEach(check => check());
+        }
+
+        return _faults.Any ? throw _faults.ToException() : result;
+    }
+
+    private YamlNode? Root(string yaml)
+    {
+        if (yaml.Length > MaxCharacters)
+        {
+            _faults.Add(1, 1, $"the file has {yaml.Length} characters; at most {MaxCharacters} are allowed");
+            return null;
+        }
+
+        try
+        {
+            if (!IsShallow(yaml))
+            {
+                return null;
+            }
+
+            var stream = new YamlStream();
+            stream.Load(new StringReader(yaml));
+            if (stream.Documents.Count > 1)
+            {
+                _faults.Add(stream.Documents[1].RootNode, "the file has more than one document; one is allowed");
+            }
+
+            return stream.Documents.Count == 0 || stream.Documents[0].RootNode is YamlScalarNode { Value: "" or null } ? null : stream.Documents[0].RootNode;
+        }
+        catch (YamlException e)
+        {
+            _faults.Add(e.Start.Line, e.Start.Column, $"not valid YAML: {e.InnerException?.Message ?? e.Message}");
+            return null;
+        }
+    }
+
+    private bool IsShallow(string yaml)
+    {
+        var parser = new Parser(new StringReader(yaml));
+        var depth = 0;
+        while (parser.MoveNext())
+        {
+            depth += parser.Current is MappingStart or SequenceStart ? 1 : parser.Current is MappingEnd or SequenceEnd ? -1 : 0;
+            if (depth > MaxDepth)
+            {
+                _faults.Add(parser.Current!.Start.Line, parser.Current.Start.Column, $"nested deeper than {MaxDepth} levels");
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private Workload? ReadWorkload(YamlNode node)
+    {
+        if (YamlMapping.Of(node, "a workload", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var ns = map.Text("namespace", required: true);
+        var name = map.Text("name");
+        var network = map.Text("network");
+        var cluster = map.Text("clusterId", "Kubernetes");
+        var addresses = map.List("workloadIps", item => Address(map, item, "an address of 'workloadIps'"), required: true);
+        var fallbackUid = $"{cluster}//Pod/{ns}/{(name.Length > 0 ? name : addresses.FirstOrDefault()?.ToString())}";
+        var workload = new Workload
+        {
+            Uid = map.Text("uid", fallbackUid) is { Length: > 0 } uid ? uid : fallbackUid,
+            Name = name,
+            Namespace = ns,
+            TrustDomain = ReadTrustDomain(map),
+            ServiceAccount = map.Text("serviceAccount", "default"),
+            Addresses = addresses,
+            Network = network,
+            Protocol = map.Choice("protocol", TunnelProtocol.None, [("TCP", TunnelProtocol.None), ("HBONE", TunnelProtocol.Hbone)]),
+            NetworkMode = map.Choice("networkMode", NetworkMode.Standard, [("Standard", NetworkMode.Standard), ("HostNetwork", NetworkMode.HostNetwork)]),
+            Status = map.Choice("status", WorkloadStatus.Healthy, [("Healthy", WorkloadStatus.Healthy), ("Unhealthy", WorkloadStatus.Unhealthy)]),
+            Waypoint = Gateway(map, "waypoint"),
+            NetworkGateway = Gateway(map, "networkGateway"),
+            Node = map.Text("node"),
+            CanonicalName = map.Text("canonicalName"),
+            CanonicalRevision = map.Text("canonicalRevision"),
+            WorkloadType = map.Choice(
+                "workloadType",
+                WorkloadType.Deployment,
+                [("deployment", WorkloadType.Deployment), ("cronjob", WorkloadType.CronJob), ("pod", WorkloadType.Pod), ("job", WorkloadType.Job)]),
+            WorkloadName = map.Text("workloadName"),
+            NativeTunnel = map.Flag("nativeTunnel"),
+            Hostname = map.Text("hostname"),
+            ClusterId = cluster,
+            Locality = ReadLocality(map),
+            ApplicationTunnel = ReadApplicationTunnel(map),
+            Capacity = map.Number("capacity", 0u, uint.MaxValue) ?? 1,
+            AuthorizationPolicies = map.List("authorizationPolicies", item => Reference(map, item)),
+            Services = ReadEndpointServices(map),
+        };
+        map.End();
+        CheckIdentity(node, workload);
+        CheckUnique(_uids, workload.Uid, node, "workload with uid");
+        if (workload.NetworkMode is NetworkMode.Standard)
+        {
+            _addresses.UnionWith(addresses.Select(address => new NetworkAddress(network, address)));
+        }
+
+        if (workload.Hostname.Length > 0)
+        {
+            _workloadHostnames.Add(new NamespacedHostname(ns, workload.Hostname));
+        }
+
+        return workload;
+    }
+
+    private Service? ReadService(YamlNode node)
+    {
+        if (YamlMapping.Of(node, "a service", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var service = new Service
+        {
+            Name = map.Text("name", required: true),
+            Namespace = map.Text("namespace", required: true),
+            Hostname = map.Text("hostname", required: true),
+            Vips = map.Values("vips", item => Vip(map, item), required: true),
+            CidrVips = map.Values("cidrVips", ReadCidrVip),
+            Ports = map.Ports("ports", required: true).ToFrozenDictionary(),
+            SubjectAltNames = map.List("subjectAltNames", item => map.Text(item, "an entry of 'subjectAltNames'")),
+            Waypoint = Gateway(map, "waypoint"),
+            WeightedWaypoints = map.List("weightedWaypoints", ReadWeightedWaypoint),
+            LoadBalancing = ReadLoadBalancing(map),
+            IPFamilies = map.Choice("ipFamilies", IPFamilies.Automatic, [("Dual", IPFamilies.Dual), ("IPv4", IPFamilies.IPv4Only), ("IPv6", IPFamilies.IPv6Only)]),
+            Canonical = map.Flag("canonical"),
+            Visibility = map.Choice("visibility", ServiceVisibility.Public, [("Public", ServiceVisibility.Public), ("Namespace", ServiceVisibility.Namespace)]),
+        };
+        map.End();
+        CheckUnique(_serviceKeys, service.Key, node, "service");
+        _addresses.UnionWith(service.Vips);
+        return service;
+    }
+
+    private Authorization? ReadPolicy(YamlNode node)
+    {
+        if (YamlMapping.Of(node, "a policy", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var policy = new Authorization
+        {
+            Name = map.Text("name", required: true),
+            Namespace = map.Text("namespace", required: true),
+            Scope = map.Choice(
+                "scope",
+                AuthorizationScope.Global,
+                [("Global", AuthorizationScope.Global), ("Namespace", AuthorizationScope.Namespace), ("WorkloadSelector", AuthorizationScope.WorkloadSelector)],
+                required: true),
+            Action = map.Choice("action", AuthorizationAction.Allow, [("Allow", AuthorizationAction.Allow), ("Deny", AuthorizationAction.Deny)], required: true),
+            Rules = map.List(
+                "rules",
+                rule => new AuthorizationRule(YamlMapping.Items(
+                    rule, "a rule", _faults, clause => new AuthorizationClause(YamlMapping.Items(clause, "a clause", _faults, ReadMatch)))),
+                required: true),
+            DryRun = map.Flag("dryRun"),
+        };
+        map.End();
+        CheckUnique(_policyKeys, policy.Key, node, "policy");
+        return policy;
+    }
+
+    private AuthorizationMatch? ReadMatch(YamlNode node)
+    {
+        if (YamlMapping.Of(node, "a match", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var match = new AuthorizationMatch
+        {
+            Namespaces = map.Values("namespaces", item => ReadStringMatch(map, item)),
+            NotNamespaces = map.Values("notNamespaces", item => ReadStringMatch(map, item)),
+            Principals = map.Values("principals", item => ReadStringMatch(map, item)),
+            NotPrincipals = map.Values("notPrincipals", item => ReadStringMatch(map, item)),
+            SourceIps = map.Values("sourceIps", item => Range(map, item)),
+            NotSourceIps = map.Values("notSourceIps", item => Range(map, item)),
+            DestinationIps = map.Values("destinationIps", item => Range(map, item)),
+            NotDestinationIps = map.Values("notDestinationIps", item => Range(map, item)),
+            DestinationPorts = map.Values("destinationPorts", item => map.Number(item, "a port", 0, IPEndPoint.MaxPort)),
+            NotDestinationPorts = map.Values("notDestinationPorts", item => map.Number(item, "a port", 0, IPEndPoint.MaxPort)),
+            ServiceAccounts = map.Values("serviceAccounts", ReadServiceAccount),
+            NotServiceAccounts = map.Values("notServiceAccounts", ReadServiceAccount),
+        };
+        map.End();
+        return match;
+    }
+
+    private StringMatch? ReadStringMatch(YamlMapping map, YamlNode node)
+    {
+        // Either a tag, as in !Exact web, or a mapping of one entry, as in {Exact: web}, which is what a config dump shows.
+        var (kind, value) = node is YamlMappingNode { Children.Count: 1 } entry && entry.First() is { Key: YamlScalarNode key } pair
+            ? (key.Value, pair.Value)
+            : (node.Tag.IsEmpty ? null : node.Tag.Value.TrimStart('!'), node);
+        switch (kind)
+        {
+            case "Presence":
+                return StringMatch.Presence;
+            case "Exact" or "Prefix" or "Suffix" when map.Text(value, $"the value of !{kind}") is { } text:
+                if (text.StartsWith("spiffe://", StringComparison.Ordinal))
+                {
+                    _faults.Add(node, $"'{text}' would never match: principals are compared without spiffe://");
+                }
+
+                return kind switch
+                {
+                    "Exact" => StringMatch.Exact(text),
+                    "Prefix" => StringMatch.Prefix(text),
+                    _ => StringMatch.Suffix(text),
+                };
+            case "Exact" or "Prefix" or "Suffix":
+                return null;
+            default:
+                _faults.Add(node, "a string match needs a tag; allowed are !Exact text, !Prefix text, !Suffix text and !Presence []");
+                return null;
+        }
+    }
+
+    private ServiceAccountMatch? ReadServiceAccount(YamlNode node)
+    {
+        if (YamlMapping.Of(node, "a service account", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var match = new ServiceAccountMatch(map.Text("namespace", required: true), map.Text("serviceAccount", required: true));
+        map.End();
+        return match;
+    }
+
+    private TrustDomain ReadTrustDomain(YamlMapping map)
+    {
+        if (map.Field("trustDomain") is not { } node || map.Text(node, "'trustDomain'") is not { Length: > 0 } text)
+        {
+            return TrustDomain.ClusterLocal;
+        }
+
+        if (!TrustDomain.TryParse(text, out var trustDomain, out var error))
+        {
+            _faults.Add(node, $"'trustDomain': {error}");
+        }
+
+        return trustDomain ?? TrustDomain.ClusterLocal;
+    }
+
+    private Locality ReadLocality(YamlMapping parent)
+    {
+        if (parent.Field("locality") is not { } node || YamlMapping.Of(node, "'locality'", _faults) is not { } map)
+        {
+            return Locality.Unknown;
+        }
+
+        var locality = new Locality(map.Text("region"), map.Text("zone"), map.Text("subzone"));
+        map.End();
+        return locality;
+    }
+
+    private ApplicationTunnel? ReadApplicationTunnel(YamlMapping parent)
+    {
+        if (parent.Field("applicationTunnel") is not { } node || YamlMapping.Of(node, "'applicationTunnel'", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var tunnel = new ApplicationTunnel(
+            map.Choice("protocol", ApplicationTunnelProtocol.None, [("NONE", ApplicationTunnelProtocol.None), ("PROXY", ApplicationTunnelProtocol.Proxy)]),
+            map.Number("port", 1, IPEndPoint.MaxPort));
+        map.End();
+        return tunnel;
+    }
+
+    private ImmutableDictionary<NamespacedHostname, FrozenDictionary<int, int>> ReadEndpointServices(YamlMapping parent)
+    {
+        var services = ImmutableDictionary.CreateBuilder<NamespacedHostname, FrozenDictionary<int, int>>();
+        if (parent.Field("services") is not { } node)
+        {
+            return services.ToImmutable();
+        }
+
+        if (node is not YamlMappingNode mapping)
+        {
+            _faults.Add(node, "'services' must be a mapping from namespace/hostname to its ports");
+            return services.ToImmutable();
+        }
+
+        foreach (var (key, ports) in mapping.Children)
+        {
+            if (parent.Text(key, "a service") is not { } text)
+            {
+                continue;
+            }
+
+            var slash = text.IndexOf('/', StringComparison.Ordinal);
+            if (slash <= 0 || slash == text.Length - 1)
+            {
+                _faults.Add(key, $"the service '{text}' is not of the form namespace/hostname");
+                continue;
+            }
+
+            var service = new NamespacedHostname(text[..slash], text[(slash + 1)..]);
+            services[service] = parent.Ports(ports, $"the ports of '{text}'").ToFrozenDictionary();
+            CheckReference(key, () => _serviceKeys.ContainsKey(service), $"the service '{text}' is not among 'services'");
+        }
+
+        return services.ToImmutable();
+    }
+
+    private LoadBalancing ReadLoadBalancing(YamlMapping parent)
+    {
+        if (parent.Field("loadBalancer") is not { } node || YamlMapping.Of(node, "'loadBalancer'", _faults) is not { } map)
+        {
+            return LoadBalancing.Default;
+        }
+
+        var balancing = new LoadBalancing(
+            map.Choice(
+                "mode",
+                LoadBalancingMode.Standard,
+                [
+                    ("Standard", LoadBalancingMode.Standard), ("Strict", LoadBalancingMode.Strict),
+                    ("Failover", LoadBalancingMode.Failover), ("Passthrough", LoadBalancingMode.Passthrough),
+                ],
+                required: true),
+            map.Values(
+                "routingPreferences",
+                item => map.Choice(
+                    item,
+                    "a routing preference",
+                    (RoutingScope?)null,
+                    [
+                        ("Region", RoutingScope.Region), ("Zone", RoutingScope.Zone), ("Subzone", RoutingScope.Subzone),
+                        ("Node", RoutingScope.Node), ("Cluster", RoutingScope.Cluster), ("Network", RoutingScope.Network),
+                    ]),
+                required: true),
+            map.Choice("healthPolicy", HealthPolicy.OnlyHealthy, [("OnlyHealthy", HealthPolicy.OnlyHealthy), ("AllowAll", HealthPolicy.AllowAll)]));
+        map.End();
+        return balancing;
+    }
+
+    private WeightedWaypoint? ReadWeightedWaypoint(YamlNode node)
+    {
+        if (YamlMapping.Of(node, "a weighted waypoint", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var destination = Gateway(map, "destination", required: true);
+        var weight = map.Number("weight", 0u, uint.MaxValue) ?? 0;
+        map.End();
+        return destination is null ? null : new WeightedWaypoint(destination, weight);
+    }
+
+    private GatewayAddress? Gateway(YamlMapping parent, string name, bool required = false)
+    {
+        if (parent.Field(name, required) is not { } node || YamlMapping.Of(node, $"'{name}'", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var destinationNode = map.Field("destination", required: true);
+        var port = map.Number("hboneMtlsPort", 1, IPEndPoint.MaxPort) ?? 15008;
+        map.End();
+        if (destinationNode is null || map.Text(destinationNode, "'destination'") is not { } text)
+        {
+            return null;
+        }
+
+        var slash = text.IndexOf('/', StringComparison.Ordinal);
+        if (slash >= 0 && IPAddress.TryParse(text.AsSpan(slash + 1), out var address))
+        {
+            var networkAddress = new NetworkAddress(text[..slash], address);
+            CheckReference(destinationNode, () => _addresses.Contains(networkAddress), $"no service or workload has the address '{text}'");
+            return new GatewayAddress(networkAddress, port);
+        }
+
+        if (slash <= 0 || slash == text.Length - 1)
+        {
+            _faults.Add(destinationNode, $"'destination' is '{text}'; allowed are network/address and namespace/hostname");
+            return null;
+        }
+
+        var hostname = new NamespacedHostname(text[..slash], text[(slash + 1)..]);
+        CheckReference(
+            destinationNode, () => _serviceKeys.ContainsKey(hostname) || _workloadHostnames.Contains(hostname), $"no service or workload has the host name '{text}'");
+        return new GatewayAddress(hostname, port);
+    }
+
+    private NetworkRange? ReadCidrVip(YamlNode node)
+    {
+        if (YamlMapping.Of(node, "an entry of 'cidrVips'", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var network = map.Text("network");
+        var range = map.Field("cidr", required: true) is { } cidr ? Range(map, cidr) : null;
+        map.End();
+        return range is { } found ? new NetworkRange(network, found) : null;
+    }
+
+    private NetworkAddress? Vip(YamlMapping map, YamlNode node)
+    {
+        if (map.Text(node, "an entry of 'vips'") is not { } text)
+        {
+            return null;
+        }
+
+        var slash = text.IndexOf('/', StringComparison.Ordinal);
+        if (slash >= 0 && IPAddress.TryParse(text.AsSpan(slash + 1), out var address))
+        {
+            return new NetworkAddress(text[..slash], address);
+        }
+
+        _faults.Add(node, $"the VIP '{text}' is not of the form network/address; in the default network that is /address");
+        return null;
+    }
+
+    private IPAddress? Address(YamlMapping map, YamlNode node, string what)
+    {
+        if (map.Text(node, what) is not { } text)
+        {
+            return null;
+        }
+
+        if (IPAddress.TryParse(text, out var address))
+        {
+            return NetworkAddress.Canonical(address);
+        }
+
+        _faults.Add(node, $"{what} is '{text}'; allowed are IPv4 and IPv6 addresses");
+        return null;
+    }
+
+    private IPNetwork? Range(YamlMapping map, YamlNode node)
+    {
+        if (map.Text(node, "a range of addresses") is not { } text)
+        {
+            return null;
+        }
+
+        if (AddressRange.TryParse(text, out var range))
+        {
+            return range;
+        }
+
+        _faults.Add(node, $"'{text}' is not a range of addresses; allowed are forms like 10.0.0.0/8, 2001:db8::/32 and single addresses");
+        return null;
+    }
+
+    private string? Reference(YamlMapping map, YamlNode node)
+    {
+        var key = map.Text(node, "an entry of 'authorizationPolicies'");
+        if (key is not null)
+        {
+            CheckReference(node, () => _policyKeys.ContainsKey(key), $"the policy '{key}' is not among 'policies'; allowed are names of the form namespace/name");
+        }
+
+        return key;
+    }
+
+    private void CheckIdentity(YamlNode node, Workload workload)
+    {
+        if (workload.Namespace.Length == 0)
+        {
+            return;
+        }
+
+        try
+        {
+            _ = workload.Identity;
+        }
+        catch (FormatException e)
+        {
+            _faults.Add(node, $"namespace and service account make no identity: {e.Message}");
+        }
+    }
+
+    private void CheckUnique<TKey>(Dictionary<TKey, YamlNode> seen, TKey key, YamlNode node, string what)
+        where TKey : notnull
+    {
+        if (!seen.TryAdd(key, node))
+        {
+            _faults.Add(node, $"a {what} '{key}' stands already at line {seen[key].Start.Line}; each may stand once");
+        }
+    }
+
+    private void CheckReference(YamlNode node, Func<bool> exists, string fault) => _referenceChecks.Add(() =>
+    {
+        if (!exists())
+        {
+            _faults.Add(node, fault);
+        }
+    });
+}

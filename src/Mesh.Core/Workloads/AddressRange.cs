@@ -1,0 +1,47 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Mesh.Core.Workloads;
+
+/// <summary>Reads ranges of addresses as Istio's users write them: with host bits set, or a single address.</summary>
+public static class AddressRange
+{
+    /// <summary>Reads <c>10.0.0.0/8</c>, <c>10.1.2.3/8</c> (host bits are dropped), <c>10.0.0.1</c>, and the same of IPv6.</summary>
+    public static bool TryParse(string text, out IPNetwork range)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        range = default;
+        var slash = text.IndexOf('/', StringComparison.Ordinal);
+        if (!IPAddress.TryParse(slash < 0 ? text : text.AsSpan(0, slash), out var address))
+        {
+            return false;
+        }
+
+        var bits = address.AddressFamily is AddressFamily.InterNetwork ? 32 : 128;
+        var length = bits;
+        if (slash >= 0 && !(int.TryParse(text.AsSpan(slash + 1), System.Globalization.NumberStyles.None, null, out length) && length <= bits))
+        {
+            return false;
+        }
+
+        range = Create(address, length);
+        return true;
+    }
+
+    /// <summary>The range of the addresses that share their first bits with <paramref name="address"/>.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The length is negative or more than the address has.</exception>
+    public static IPNetwork Create(IPAddress address, int prefixLength)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        ArgumentOutOfRangeException.ThrowIfNegative(prefixLength);
+        var bytes = address.GetAddressBytes();
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(prefixLength, bytes.Length * 8);
+        for (var i = 0; i < bytes.Length; i++)
+        {
+            var kept = Math.Clamp(prefixLength - (i * 8), 0, 8);
+            bytes[i] &= (byte)(0xFF << (8 - kept));
+        }
+
+        return new IPNetwork(new IPAddress(bytes), prefixLength);
+    }
+}
