@@ -1,0 +1,177 @@
+using System.Net.Security;
+using System.Security.Authentication;
+using Mesh.Core.Identity;
+using Mesh.Hbone.Http2;
+using Mesh.Hbone.Transport;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Mesh.Hbone.Client;
+
+/// <summary>Opens tunnels, each on a connection of its own. To share connections, put an <see cref="HbonePool"/> in front of it.</summary>
+public sealed class HboneClient
+{
+    private readonly WorkloadCertificates _certificates;
+    private readonly TransportFactory _transport;
+    private readonly HboneOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+
+    /// <summary>Makes a client.</summary>
+    /// <param name="certificates">Where its certificates come from, and the roots that servers' certificates must end in.</param>
+    /// <param name="options">Windows, limits and times.</param>
+    /// <param name="transport">What it connects with; sockets when null.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="logger">Where it speaks.</param>
+    /// <exception cref="ArgumentException">An option is out of its range.</exception>
+    public HboneClient(
+        WorkloadCertificates certificates, HboneOptions? options = null, TransportFactory? transport = null, TimeProvider? time = null, ILogger<HboneClient>? logger = null)
+    {
+        ArgumentNullException.ThrowIfNull(certificates);
+        _certificates = certificates;
+        _options = options ?? new HboneOptions();
+        _options.ThrowIfInvalid();
+        _transport = transport ?? new SocketTransportFactory();
+        _time = time ?? TimeProvider.System;
+        _logger = logger ?? NullLogger<HboneClient>.Instance;
+    }
+
+    internal TimeProvider Time => _time;
+
+    /// <summary>Connects and opens one tunnel; the connection ends with it.</summary>
+    /// <param name="destination">The server, and who we are to it.</param>
+    /// <param name="authority">The target behind the server: <c>address:port</c> or <c>host:port</c>.</param>
+    /// <param name="headers">Headers of the request.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="HboneException">There is no tunnel; the error says at which step it failed.</exception>
+    public async Task<HboneTunnel> ConnectAsync(HboneDestination destination, string authority, HboneHeaders? headers = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(authority);
+        var connection = await ConnectAsync(destination, cancellationToken);
+        try
+        {
+            var stream = connection.TryRequest(authority, headers, limit: 1)
+                ?? throw new HboneException(HboneError.Unprocessed, "the server takes no tunnels", connection.Http2.Failure);
+            return await connection.ResponseAsync(stream, authority, () => DrainAsync(connection), cancellationToken);
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>TCP, TLS, HTTP/2, in that order, each with its own error.</summary>
+    internal async Task<HboneConnection> ConnectAsync(HboneDestination destination, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        var certificate = await CertificateAsync(destination.Source, cancellationToken);
+        var transport = await ConnectTransportAsync(destination, cancellationToken);
+        try
+        {
+            var tls = new SslStream(transport.Stream, leaveInnerStreamOpen: false);
+            using var deadline = new CancellationTokenSource(_options.HandshakeTimeout, _time);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
+            try
+            {
+                var peer = await AuthenticateAsync(destination, certificate, tls, either.Token);
+                var http2 = await BeginHttp2Async(destination, tls, either.Token);
+                return new HboneConnection(transport, http2, peer, certificate);
+            }
+            catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
+            {
+                throw new HboneException(HboneError.HandshakeFailed, $"the handshake with {destination.EndPoint} was not complete within {_options.HandshakeTimeout}", e);
+            }
+        }
+        catch
+        {
+            await transport.DisposeAsync();
+            throw;
+        }
+    }
+
+    private async Task<WorkloadCertificate> CertificateAsync(SpiffeId identity, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await _certificates.GetAsync(identity, cancellationToken: cancellationToken);
+        }
+        catch (CertificateAuthorityException e)
+        {
+            throw new HboneException(HboneError.IdentityUnavailable, e.Message, e);
+        }
+    }
+
+    private async Task<TransportConnection> ConnectTransportAsync(HboneDestination destination, CancellationToken cancellationToken)
+    {
+        using var deadline = new CancellationTokenSource(_options.ConnectTimeout, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
+        try
+        {
+            return await _transport.ConnectAsync(destination.EndPoint, destination.SourceAddress, either.Token);
+        }
+        catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
+        {
+            throw new HboneException(
+                HboneError.ConnectTimeout,
+                $"{destination.EndPoint} did not answer within {_options.ConnectTimeout}; a NetworkPolicy that does not allow port {destination.EndPoint.Port} does this",
+                e);
+        }
+        catch (IOException e)
+        {
+            throw new HboneException(HboneError.ConnectFailed, e.Message, e);
+        }
+    }
+
+    private async Task<SpiffeId> AuthenticateAsync(HboneDestination destination, WorkloadCertificate certificate, SslStream tls, CancellationToken cancellationToken)
+    {
+        var peer = new PeerVerification();
+        try
+        {
+            await tls.AuthenticateAsClientAsync(SpiffeTls.ClientOptions(certificate, _certificates.TrustBundle, destination.Peers, peer, _time), cancellationToken);
+        }
+        catch (Exception e) when (e is AuthenticationException or IOException)
+        {
+            throw peer.Reason is { } reason
+                ? new HboneException(HboneError.PeerRejected, $"{destination.EndPoint}: {reason}", e)
+                : new HboneException(HboneError.TlsFailed, $"TLS with {destination.EndPoint} failed: {(e.InnerException ?? e).Message}", e);
+        }
+
+        if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2)
+        {
+            throw new HboneException(HboneError.TlsFailed, $"{destination.EndPoint} does not speak h2 (ALPN)");
+        }
+
+        return peer.Identity ?? throw new HboneException(HboneError.PeerRejected, $"{destination.EndPoint} proved no identity");
+    }
+
+    private async Task<Http2Connection> BeginHttp2Async(HboneDestination destination, SslStream tls, CancellationToken cancellationToken)
+    {
+        var http2 = new Http2Connection(tls, isServer: false, _options, _time, _logger);
+        http2.Start();
+        try
+        {
+            await http2.Ready.WaitAsync(cancellationToken);
+            return http2;
+        }
+        catch (HboneException e)
+        {
+            await http2.DisposeAsync();
+
+            // In TLS 1.3 a client is done before the server has looked at its certificate; a rejection looks like this (ztunnel §2.8).
+            throw new HboneException(
+                HboneError.HandshakeFailed, $"{destination.EndPoint} closed the connection before its HTTP/2 settings; it may have rejected the certificate of {destination.Source}", e);
+        }
+        catch
+        {
+            await http2.DisposeAsync();
+            throw;
+        }
+    }
+
+    private static async ValueTask DrainAsync(HboneConnection connection)
+    {
+        await connection.Http2.DrainAsync();
+        await connection.DisposeAsync();
+    }
+}

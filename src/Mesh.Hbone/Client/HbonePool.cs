@@ -1,0 +1,286 @@
+using System.Collections.Concurrent;
+using Mesh.Core.Identity;
+using Mesh.Hbone.Http2;
+
+namespace Mesh.Hbone.Client;
+
+/// <summary>Settings of <see cref="HbonePool"/>.</summary>
+public sealed class HbonePoolOptions
+{
+    /// <summary>Tunnels on one connection; the server's own limit counts too. At least 1; default 100.</summary>
+    public int MaxStreamsPerConnection { get; set; } = 100;
+
+    /// <summary>How long a connection without tunnels is kept. Default 5 minutes.</summary>
+    public TimeSpan UnusedReleaseTimeout { get; set; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>Says what is wrong with the settings; null when nothing is.</summary>
+    public string? Validate() =>
+        MaxStreamsPerConnection < 1 ? $"{nameof(MaxStreamsPerConnection)} is {MaxStreamsPerConnection}; allowed is 1 and more"
+        : UnusedReleaseTimeout <= TimeSpan.Zero || UnusedReleaseTimeout > TimeSpan.FromDays(1) ? $"{nameof(UnusedReleaseTimeout)} is {UnusedReleaseTimeout}; allowed is more than nothing, up to a day"
+        : null;
+}
+
+/// <summary>Opens tunnels on shared connections (ztunnel §2.9).</summary>
+/// <remarks>
+/// <list type="number">
+/// <item>Connections are shared between equal <see cref="HboneDestination"/>s only.</item>
+/// <item>One connection attempt per destination is under way at most; all who wait for it share what comes of it. Cancelling ends one caller's wait.</item>
+/// <item>State is kept per destination, and no lock is held while connecting.</item>
+/// <item>A connection that is full is used again when it has room. One that got GOAWAY, failed, or presented a certificate that has been replaced or has
+/// expired takes no new tunnels; those it carries go on.</item>
+/// <item>A request that the server did not process is tried once more, on another connection.</item>
+/// </list>
+/// Thread-safe.
+/// </remarks>
+public sealed class HbonePool : IAsyncDisposable
+{
+    private const int MaxAttempts = 2;
+    private readonly ConcurrentDictionary<HboneDestination, Bucket> _buckets = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly HboneClient _client;
+    private readonly WorkloadCertificates _certificates;
+    private readonly HbonePoolOptions _options;
+    private readonly TimeProvider _time;
+    private readonly ITimer _sweeper;
+
+    /// <summary>Makes an empty pool.</summary>
+    /// <param name="client">What connects.</param>
+    /// <param name="certificates">The certificates that the client presents: a replaced one retires its connections.</param>
+    /// <param name="options">Limits and times.</param>
+    /// <exception cref="ArgumentException">An option is out of its range.</exception>
+    public HbonePool(HboneClient client, WorkloadCertificates certificates, HbonePoolOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(client);
+        ArgumentNullException.ThrowIfNull(certificates);
+        _client = client;
+        _certificates = certificates;
+        _options = options ?? new HbonePoolOptions();
+        if (_options.Validate() is { } error)
+        {
+            throw new ArgumentException(error, nameof(options));
+        }
+
+        _time = client.Time;
+        var period = _options.UnusedReleaseTimeout / 4;
+        _sweeper = _time.CreateTimer(static state => ((HbonePool)state!).Sweep(), this, period, period);
+    }
+
+    /// <summary>How many connections there are, to all destinations.</summary>
+    public int ConnectionCount => _buckets.Values.Sum(bucket => bucket.Count);
+
+    /// <summary>Opens a tunnel.</summary>
+    /// <param name="destination">The server, and who we are to it.</param>
+    /// <param name="authority">The target behind the server: <c>address:port</c> or <c>host:port</c>.</param>
+    /// <param name="headers">Headers of the request.</param>
+    /// <param name="cancellationToken">Ends this caller's wait; a connection attempt goes on for others.</param>
+    /// <exception cref="HboneException">There is no tunnel; the error says at which step it failed.</exception>
+    public async Task<HboneTunnel> ConnectAsync(HboneDestination destination, string authority, HboneHeaders? headers = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        ArgumentException.ThrowIfNullOrEmpty(authority);
+        for (var attempt = 1; ; attempt++)
+        {
+            var (connection, stream) = await RequestAsync(destination, authority, headers, cancellationToken);
+            try
+            {
+                return await connection.ResponseAsync(stream, authority, onDisposed: null, cancellationToken);
+            }
+            catch (HboneException e) when (e.Error is HboneError.Unprocessed && attempt < MaxAttempts)
+            {
+                // The server said that it did nothing with it, so nothing is done twice.
+            }
+        }
+    }
+
+    /// <summary>Closes all connections and their tunnels.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_stop.IsCancellationRequested)
+        {
+            return;
+        }
+
+        await _stop.CancelAsync();
+        await _sweeper.DisposeAsync();
+        await Task.WhenAll(_buckets.Values.Select(bucket => bucket.DisposeAsync().AsTask()));
+    }
+
+    private async Task<(HboneConnection Connection, Http2Stream Stream)> RequestAsync(
+        HboneDestination destination, string authority, HboneHeaders? headers, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
+            var bucket = _buckets.GetOrAdd(destination, static (key, pool) => new Bucket(pool, key), this);
+            if (bucket.TryRequest(authority, headers) is { } request)
+            {
+                return request;
+            }
+
+            await bucket.ConnectOnceAsync().WaitAsync(cancellationToken);
+        }
+    }
+
+    private void Sweep()
+    {
+        foreach (var (destination, bucket) in _buckets)
+        {
+            if (bucket.Sweep())
+            {
+                _buckets.TryRemove(KeyValuePair.Create(destination, bucket));
+            }
+        }
+    }
+
+    /// <summary>The connections to one destination.</summary>
+    private sealed class Bucket(HbonePool pool, HboneDestination destination) : IAsyncDisposable
+    {
+        private readonly Lock _gate = new();
+        private readonly List<Pooled> _connections = [];
+        private Task? _connecting;
+        private bool _retired;
+
+        public int Count
+        {
+            get
+            {
+                lock (_gate)
+                {
+                    return _connections.Count;
+                }
+            }
+        }
+
+        public (HboneConnection Connection, Http2Stream Stream)? TryRequest(string authority, HboneHeaders? headers)
+        {
+            lock (_gate)
+            {
+                Retire_NeedsLock();
+                foreach (var pooled in _connections)
+                {
+                    if (pooled.Connection.TryRequest(authority, headers, pool._options.MaxStreamsPerConnection) is { } stream)
+                    {
+                        pooled.LastUsed = pool._time.GetTimestamp();
+                        return (pooled.Connection, stream);
+                    }
+                }
+
+                return null;
+            }
+        }
+
+        /// <summary>The connection attempt under way; begun when there is none. A bucket that has left the pool makes none.</summary>
+        public Task ConnectOnceAsync()
+        {
+            lock (_gate)
+            {
+                return _retired ? Task.CompletedTask : _connecting ??= Task.Run(ConnectAsync);
+            }
+        }
+
+        /// <summary>Lets unused connections go; true when nothing is left and the bucket itself can.</summary>
+        public bool Sweep()
+        {
+            lock (_gate)
+            {
+                Retire_NeedsLock();
+                for (var i = _connections.Count - 1; i >= 0; i--)
+                {
+                    var pooled = _connections[i];
+                    if (pooled.Connection.Http2.ActiveStreams > 0)
+                    {
+                        pooled.LastUsed = pool._time.GetTimestamp();
+                    }
+                    else if (pool._time.GetElapsedTime(pooled.LastUsed) >= pool._options.UnusedReleaseTimeout)
+                    {
+                        LetGo_NeedsLock(i);
+                    }
+                }
+
+                _retired = _connections.Count == 0 && _connecting is null;
+                return _retired;
+            }
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            Task? connecting;
+            lock (_gate)
+            {
+                _retired = true;
+                connecting = _connecting;
+            }
+
+            if (connecting is not null)
+            {
+                await connecting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+
+            Pooled[] connections;
+            lock (_gate)
+            {
+                connections = [.. _connections];
+                _connections.Clear();
+            }
+
+            await Task.WhenAll(connections.Select(pooled => pooled.Connection.DisposeAsync().AsTask()));
+        }
+
+        private async Task ConnectAsync()
+        {
+            try
+            {
+                var connection = await pool._client.ConnectAsync(destination, pool._stop.Token);
+                if (!connection.Http2.TakesStreams)
+                {
+                    await connection.DisposeAsync();
+                    throw new HboneException(HboneError.HandshakeFailed, $"{destination.EndPoint} allows no concurrent streams");
+                }
+
+                lock (_gate)
+                {
+                    _connections.Add(new Pooled(connection) { LastUsed = pool._time.GetTimestamp() });
+                }
+            }
+            finally
+            {
+                lock (_gate)
+                {
+                    _connecting = null;
+                }
+            }
+        }
+
+        private void Retire_NeedsLock()
+        {
+            for (var i = _connections.Count - 1; i >= 0; i--)
+            {
+                var connection = _connections[i].Connection;
+                var current = pool._certificates.TryGet(destination.Source, out var certificate) && ReferenceEquals(certificate, connection.Certificate);
+                if (!connection.Http2.IsUsable || !current)
+                {
+                    LetGo_NeedsLock(i);
+                }
+            }
+        }
+
+        // Its tunnels go on; the last one closes it.
+        private void LetGo_NeedsLock(int index)
+        {
+            var connection = _connections[index].Connection;
+            _connections.RemoveAt(index);
+            _ = Task.Run(async () =>
+            {
+                await connection.Http2.DrainAsync();
+                await connection.DisposeAsync();
+            });
+        }
+    }
+
+    private sealed class Pooled(HboneConnection connection)
+    {
+        public HboneConnection Connection => connection;
+
+        public long LastUsed { get; set; }
+    }
+}

@@ -1,0 +1,430 @@
+using Mesh.Hbone.Http2.Hpack;
+using Microsoft.Extensions.Logging;
+
+namespace Mesh.Hbone.Http2;
+
+/// <summary>One HTTP/2 connection, either end, as far as CONNECT needs it (RFC 9113).</summary>
+/// <remarks>
+/// <list type="number">
+/// <item>One reader: it takes octets from the transport, and hands DATA to the streams and the rest to the state.</item>
+/// <item>One writer at a time: whoever has something to send puts a stream in the queue, and, when nobody is writing, writes. The queue is fair:
+/// a stream that has more goes to its end. Several frames go out in one write.</item>
+/// <item>One lock for the state, never held while reading, writing or waiting.</item>
+/// </list>
+/// Reading never waits for writing: a peer that reads only when it has written does not hang us.
+/// </remarks>
+internal sealed partial class Http2Connection : IAsyncDisposable
+{
+    private static readonly TimeSpan GoAwayGrace = TimeSpan.FromSeconds(2);
+    private static long s_lastConnectionId;
+
+    private readonly Lock _gate = new();
+    private readonly Stream _transport;
+    private readonly bool _isServer;
+    private readonly HboneOptions _options;
+    private readonly int _maxHeaderListSize;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly Action<Http2Stream>? _onRequest;
+    private readonly KeepAlive _keepAlive;
+    private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private ITimer? _ticker;
+    private Task? _reading;
+
+    // Guarded by _gate.
+    private readonly Dictionary<int, Http2Stream> _streams = [];
+    private readonly PeerSettings _peer = new();
+    private FlowWindow _sendWindow = new(FlowWindow.Default);
+    private FlowWindow _receiveWindow;
+    private int _pendingCredit;
+    private int _active;
+    private int _nextStreamId = 1;
+    private int _lastPeerStreamId;
+    private HboneException? _failure;
+    private bool _draining;
+    private bool _closing;
+
+    /// <summary>Prepares a connection over a transport, which it owns from now on.</summary>
+    /// <param name="transport">The octets both ways; already inside TLS.</param>
+    /// <param name="isServer">Which end we are.</param>
+    /// <param name="options">Windows, limits and times.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="logger">Where it speaks.</param>
+    /// <param name="onRequest">On a server: takes each new stream. Runs on the reader; must not block.</param>
+    public Http2Connection(Stream transport, bool isServer, HboneOptions options, TimeProvider time, ILogger logger, Action<Http2Stream>? onRequest = null)
+    {
+        _transport = transport;
+        _isServer = isServer;
+        _options = options;
+        _maxHeaderListSize = isServer ? options.MaxHeaderListSize : options.MaxHeaderListSize / 4;
+        _time = time;
+        _logger = logger;
+        _onRequest = onRequest;
+        _keepAlive = new KeepAlive(options.KeepAliveInterval, options.KeepAliveTimeout, time);
+        _receiveWindow = new FlowWindow(options.ConnectionWindowSize);
+        _decoder = new HpackDecoder(HpackEncoder.MaxTableSize, _maxHeaderListSize);
+    }
+
+    public long Id { get; } = Interlocked.Increment(ref s_lastConnectionId);
+
+    /// <summary>Completes when the peer has sent its settings; fails when the connection is lost before.</summary>
+    public Task Ready => _ready.Task;
+
+    /// <summary>Completes when the connection is gone, for whatever reason.</summary>
+    public Task Closed => _closed.Task;
+
+    /// <summary>Why the connection was lost; null while it is not.</summary>
+    public HboneException? Failure
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _failure;
+            }
+        }
+    }
+
+    /// <summary>How many streams are open.</summary>
+    public int ActiveStreams
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _active;
+            }
+        }
+    }
+
+    /// <summary>Whether the peer allows any streams at all.</summary>
+    public bool TakesStreams
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _peer.MaxConcurrentStreams > 0;
+            }
+        }
+    }
+
+    /// <summary>Whether new streams can be opened, now or when others have ended.</summary>
+    public bool IsUsable
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return !_draining && !_closing && _failure is null;
+            }
+        }
+    }
+
+    /// <summary>Sends our preface and settings, and begins to read.</summary>
+    public void Start()
+    {
+        lock (_gate)
+        {
+            if (!_isServer)
+            {
+                Preface.CopyTo(_control.GetSpan(Preface.Length));
+                _control.Advance(Preface.Length);
+            }
+
+            FrameWriter.WriteSettings(
+                _control,
+                (Http2Setting.InitialWindowSize, (uint)_options.StreamWindowSize),
+                (Http2Setting.MaxFrameSize, (uint)_options.MaxFrameSize),
+                (Http2Setting.MaxHeaderListSize, (uint)_maxHeaderListSize),
+                _isServer ? (Http2Setting.MaxConcurrentStreams, (uint)_options.MaxConcurrentStreams) : (Http2Setting.EnablePush, 0u));
+            if (_options.ConnectionWindowSize > FlowWindow.Default)
+            {
+                FrameWriter.WriteWindowUpdate(_control, 0, _options.ConnectionWindowSize - FlowWindow.Default);
+            }
+        }
+
+        // A quarter of the shorter time is as exact as liveness needs to be.
+        var tick = (_options.KeepAliveInterval < _options.KeepAliveTimeout ? _options.KeepAliveInterval : _options.KeepAliveTimeout) / 4;
+        _ticker = _time.CreateTimer(static state => ((Http2Connection)state!).OnTick(), this, tick, tick);
+        _reading = Task.Run(ReadAsync);
+        ScheduleWrite();
+    }
+
+    /// <summary>Opens a stream with a request, as a client; null when the connection has no room, or takes no new streams.</summary>
+    /// <param name="request">The header fields, pseudo-headers first.</param>
+    /// <param name="limit">Our own limit of concurrent streams; that of the peer counts too.</param>
+    public Http2Stream? TryOpenStream(IReadOnlyList<HeaderField> request, int limit)
+    {
+        var stream = new Http2Stream(this, 0, _options.StreamWindowSize) { PendingHeaders = request, Counted = true };
+        lock (_gate)
+        {
+            if (!HasRoom_NeedsLock(limit))
+            {
+                return null;
+            }
+
+            _active++;
+        }
+
+        Send(stream);
+        return stream;
+    }
+
+    /// <summary>Answers a request, as a server.</summary>
+    public void Respond(Http2Stream stream, IReadOnlyList<HeaderField> response, bool endStream)
+    {
+        lock (_gate)
+        {
+            stream.PendingHeaders = response;
+            stream.EndWithHeaders = endStream;
+        }
+
+        Send(stream);
+    }
+
+    /// <summary>Takes no new streams, lets the open ones finish and then closes (RFC 9113, section 6.8).</summary>
+    /// <returns>Completes when the connection is gone.</returns>
+    public Task DrainAsync()
+    {
+        lock (_gate)
+        {
+            if (_draining || _closing)
+            {
+                return Closed;
+            }
+
+            if (_isServer)
+            {
+                // First announced without a last stream, for requests are on their way; the PING comes back behind them.
+                FrameWriter.WriteGoAway(_control, int.MaxValue, Http2ErrorCode.NoError);
+                FrameWriter.WritePing(_control, DrainPing, ack: false);
+            }
+            else
+            {
+                _draining = true;
+                CloseIfDrained_NeedsLock();
+            }
+        }
+
+        ScheduleWrite();
+        return Closed;
+    }
+
+    /// <summary>Ends the connection now: GOAWAY as far as the transport takes it, then nothing.</summary>
+    public void Close(Http2ErrorCode code, HboneException failure)
+    {
+        lock (_gate)
+        {
+            if (_closing)
+            {
+                return;
+            }
+
+            _failure ??= failure;
+            Close_NeedsLock(code);
+        }
+
+        ScheduleWrite();
+        _ = CutAfterGraceAsync();
+    }
+
+    /// <summary>Closes, and waits until nothing of the connection runs any more.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        Close(Http2ErrorCode.NoError, new HboneException(HboneError.Aborted, "the connection was closed on this side"));
+        if (_reading is { } reading)
+        {
+            await reading;
+        }
+    }
+
+    /// <summary>Gives one stream up.</summary>
+    public void Abort(Http2Stream stream, Http2ErrorCode code)
+    {
+        lock (_gate)
+        {
+            if (stream.LocalClosed && stream.RemoteClosed)
+            {
+                return;
+            }
+
+            stream.PendingReset ??= code;
+        }
+
+        Send(stream);
+    }
+
+    /// <summary>The application has read from a stream: the peer may send as much again.</summary>
+    public void Consumed(Http2Stream stream, int count)
+    {
+        bool sendStream;
+        bool sendConnection;
+        lock (_gate)
+        {
+            stream.Unread -= count;
+            stream.PendingCredit += count;
+            sendStream = !stream.RemoteClosed && stream.PendingCredit >= _options.StreamWindowSize / 2;
+            sendConnection = Credit_NeedsLock(count);
+        }
+
+        if (sendStream)
+        {
+            Send(stream);
+        }
+        else if (sendConnection)
+        {
+            ScheduleWrite();
+        }
+    }
+
+    /// <summary>The application reads no more from a stream. What came and was not read is given back to the connection.</summary>
+    public void ReleaseInput(Http2Stream stream)
+    {
+        lock (_gate)
+        {
+            if (stream.InputReleased)
+            {
+                return;
+            }
+
+            stream.InputReleased = true;
+            Release_NeedsLock(stream);
+            Credit_NeedsLock(stream.Unread);
+            stream.Unread = 0;
+        }
+
+        Send(stream);
+    }
+
+    /// <summary>The application writes no more to a stream.</summary>
+    public void ReleaseOutput(Http2Stream stream)
+    {
+        lock (_gate)
+        {
+            stream.OutputReleased = true;
+            Release_NeedsLock(stream);
+        }
+
+        Send(stream);
+    }
+
+    // True when a WINDOW_UPDATE of the connection is due.
+    private bool Credit_NeedsLock(int count)
+    {
+        _pendingCredit += count;
+        if (_pendingCredit < _options.ConnectionWindowSize / 2 || _closing)
+        {
+            return false;
+        }
+
+        FrameWriter.WriteWindowUpdate(_control, 0, _pendingCredit);
+        _receiveWindow.TryAdd(_pendingCredit);
+        _pendingCredit = 0;
+        return true;
+    }
+
+    // A stream stops counting when the protocol is done with it; on a server not before the application is, too,
+    // or a peer that opens and resets could have any number of applications at work (CVE-2023-44487).
+    private void Release_NeedsLock(Http2Stream stream)
+    {
+        var done = stream.LocalClosed && stream.RemoteClosed && (!_isServer || (stream.InputReleased && stream.OutputReleased));
+        if (done && stream.Counted)
+        {
+            stream.Counted = false;
+            _active--;
+        }
+    }
+
+    private void CloseLocal_NeedsLock(Http2Stream stream)
+    {
+        stream.LocalClosed = true;
+        Forget_NeedsLock(stream);
+    }
+
+    private void CloseRemote_NeedsLock(Http2Stream stream)
+    {
+        stream.RemoteClosed = true;
+        Forget_NeedsLock(stream);
+    }
+
+    private void CloseBoth_NeedsLock(Http2Stream stream)
+    {
+        stream.LocalClosed = true;
+        stream.RemoteClosed = true;
+        Forget_NeedsLock(stream);
+    }
+
+    private void Forget_NeedsLock(Http2Stream stream)
+    {
+        if (stream.LocalClosed && stream.RemoteClosed)
+        {
+            _streams.Remove(stream.Id);
+            Release_NeedsLock(stream);
+            CloseIfDrained_NeedsLock();
+        }
+    }
+
+    private void CloseIfDrained_NeedsLock()
+    {
+        // On a client, streams that are counted but not sent yet have no identifier.
+        if (_draining && !_closing && _streams.Count == 0 && (_isServer || _active == 0))
+        {
+            _failure ??= new HboneException(HboneError.Unprocessed, "the connection was drained");
+            Close_NeedsLock(Http2ErrorCode.NoError);
+            _ = CutAfterGraceAsync();
+        }
+    }
+
+    private void Close_NeedsLock(Http2ErrorCode code)
+    {
+        _draining = true;
+        _closing = true;
+        FrameWriter.WriteGoAway(_control, _lastPeerStreamId, code);
+    }
+
+    private void OnTick()
+    {
+        switch (_keepAlive.OnTick())
+        {
+            case KeepAliveAction.SendPing:
+                lock (_gate)
+                {
+                    FrameWriter.WritePing(_control, KeepAlivePing, ack: false);
+                }
+
+                ScheduleWrite();
+                break;
+            case KeepAliveAction.CloseConnection:
+                _logger.PeerDead(Id, _options.KeepAliveTimeout, ActiveStreams);
+                Close(Http2ErrorCode.NoError, new HboneException(HboneError.ConnectionLost, $"the peer did not answer a PING within {_options.KeepAliveTimeout}"));
+                CutTransport();
+                break;
+            default:
+                break;
+        }
+    }
+
+    // The peer may not read our GOAWAY; it does not get to keep the connection that way.
+    private async Task CutAfterGraceAsync()
+    {
+        try
+        {
+            await Closed.WaitAsync(GoAwayGrace, _time);
+        }
+        catch (TimeoutException)
+        {
+            CutTransport();
+        }
+    }
+
+    private void CutTransport() => _transport.Dispose();
+
+    private bool HasRoom_NeedsLock(int limit) =>
+        !_draining && !_closing && _failure is null && _active < Math.Min((uint)limit, _peer.MaxConcurrentStreams);
+
+    private static HboneException GivenUp() => new(HboneError.Aborted, "the tunnel was given up on this side");
+
+    private HboneException Unprocessed() => new(HboneError.Unprocessed, "the connection takes no new tunnels", _failure);
+}

@@ -1,0 +1,333 @@
+using System.Net;
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Threading.Channels;
+using Mesh.Core.Identity;
+using Mesh.Hbone.Http2;
+using Mesh.Hbone.Transport;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Mesh.Hbone.Server;
+
+/// <summary>A connection that did not come as far as a request.</summary>
+/// <param name="RemoteEndPoint">The client's address.</param>
+/// <param name="LocalEndPoint">Our address.</param>
+/// <param name="Rejection">The rule that the client's certificate broke; <see cref="PeerRejection.None"/> when it was something else.</param>
+/// <param name="Reason">What went wrong, in words.</param>
+public sealed record HboneConnectionFailure(IPEndPoint RemoteEndPoint, IPEndPoint LocalEndPoint, PeerRejection Rejection, string Reason);
+
+/// <summary>What an <see cref="HboneListener"/> needs.</summary>
+public sealed class HboneListenerOptions
+{
+    /// <summary>The certificate to present; asked for each connection, so that a new one takes effect at once.</summary>
+    public required Func<CancellationToken, ValueTask<WorkloadCertificate>> Certificate { get; init; }
+
+    /// <summary>The roots that clients' certificates must end in.</summary>
+    public required TrustBundle Trust { get; init; }
+
+    /// <summary>Windows, limits and times.</summary>
+    public HboneOptions Hbone { get; init; } = new();
+
+    /// <summary>How many connections may be open at once; further ones are closed as they come. At least 1; default 10,000.</summary>
+    public int MaxConnections { get; init; } = 10_000;
+
+    /// <summary>Told of every connection that does not come as far as a request. Runs on the connection's own task; must not block.</summary>
+    public Action<HboneConnectionFailure>? ConnectionFailed { get; init; }
+
+    /// <summary>The clock.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>Where it speaks.</summary>
+    public ILogger Logger { get; init; } = NullLogger.Instance;
+}
+
+/// <summary>Accepts HBONE connections and hands out the requests that come on them.</summary>
+public sealed class HboneListener : IAsyncDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly HashSet<Http2Connection> _connections = [];
+    private readonly HashSet<Task> _serving = [];
+    private readonly Channel<HboneRequest> _requests = Channel.CreateUnbounded<HboneRequest>(new UnboundedChannelOptions { AllowSynchronousContinuations = false });
+    private readonly CancellationTokenSource _stopAccepting = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly SemaphoreSlim _handshakes;
+    private readonly TransportListener _listener;
+    private readonly HboneListenerOptions _options;
+    private readonly Task _accepting;
+    private bool _draining;
+
+    private HboneListener(TransportListener listener, HboneListenerOptions options)
+    {
+        _listener = listener;
+        _options = options;
+        _handshakes = new SemaphoreSlim(options.Hbone.MaxConcurrentHandshakes);
+        _accepting = Task.Run(AcceptConnectionsAsync);
+    }
+
+    /// <summary>The address that it listens on.</summary>
+    public IPEndPoint LocalEndPoint => _listener.LocalEndPoint;
+
+    /// <summary>Begins to accept on a listener, which it owns from now on.</summary>
+    /// <exception cref="ArgumentException">An option is out of its range.</exception>
+    public static HboneListener Start(TransportListener listener, HboneListenerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(listener);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxConnections, 1);
+        options.Hbone.ThrowIfInvalid();
+        return new HboneListener(listener, options);
+    }
+
+    /// <summary>The next request of any connection; null when the listener is closed and none is left.</summary>
+    public async ValueTask<HboneRequest?> AcceptAsync(CancellationToken cancellationToken = default)
+    {
+        while (await _requests.Reader.WaitToReadAsync(cancellationToken))
+        {
+            if (_requests.Reader.TryRead(out var request))
+            {
+                return request;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Stops listening, tells the clients to go away (GOAWAY), and waits for their tunnels to end.</summary>
+    /// <param name="cancellationToken">The deadline: what is open then stays open until <see cref="DisposeAsync"/>.</param>
+    /// <exception cref="OperationCanceledException">The deadline came first.</exception>
+    public async Task DrainAsync(CancellationToken cancellationToken)
+    {
+        Http2Connection[] connections;
+        lock (_gate)
+        {
+            _draining = true;
+            connections = [.. _connections];
+        }
+
+        await _stopAccepting.CancelAsync();
+        await _listener.DisposeAsync();
+        foreach (var connection in connections)
+        {
+            _ = connection.DrainAsync();
+        }
+
+        Task[] serving;
+        lock (_gate)
+        {
+            serving = [.. _serving];
+        }
+
+        await Task.WhenAll(serving).WaitAsync(cancellationToken);
+    }
+
+    /// <summary>Closes everything at once.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_stop.IsCancellationRequested)
+        {
+            return;
+        }
+
+        await _stopAccepting.CancelAsync();
+        await _stop.CancelAsync();
+        await _listener.DisposeAsync();
+        await _accepting;
+        Task[] serving;
+        lock (_gate)
+        {
+            serving = [.. _serving];
+        }
+
+        await Task.WhenAll(serving);
+        _requests.Writer.TryComplete();
+        while (_requests.Reader.TryRead(out var request))
+        {
+            request.Dispose();
+        }
+    }
+
+    private async Task AcceptConnectionsAsync()
+    {
+        while (!_stopAccepting.IsCancellationRequested)
+        {
+            TransportConnection? connection;
+            try
+            {
+                connection = await _listener.AcceptAsync(_stopAccepting.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                break;
+            }
+            catch (Exception e)
+            {
+                // File descriptors used up, for one. The listener stays; a moment later there may be some.
+                _options.Logger.AcceptFailed(LocalEndPoint, e);
+                await PauseAsync();
+                continue;
+            }
+
+            if (connection is null)
+            {
+                break;
+            }
+
+            Serve(connection);
+        }
+
+        lock (_gate)
+        {
+            if (_serving.Count == 0)
+            {
+                _requests.Writer.TryComplete();
+            }
+        }
+    }
+
+    private async Task PauseAsync()
+    {
+        try
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(100), _options.Time, _stopAccepting.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // The loop sees it.
+        }
+    }
+
+    private void Serve(TransportConnection connection)
+    {
+        lock (_gate)
+        {
+            if (_serving.Count >= _options.MaxConnections)
+            {
+                _options.Logger.TooManyConnections(LocalEndPoint, _options.MaxConnections);
+                connection.Abort();
+                return;
+            }
+
+            var serving = Task.Run(() => ServeAsync(connection));
+            _serving.Add(serving);
+            _ = serving.ContinueWith(Served, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        }
+    }
+
+    private void Served(Task serving)
+    {
+        lock (_gate)
+        {
+            _serving.Remove(serving);
+            if (_serving.Count == 0 && _stopAccepting.IsCancellationRequested)
+            {
+                _requests.Writer.TryComplete();
+            }
+        }
+    }
+
+    private async Task ServeAsync(TransportConnection connection)
+    {
+        var peer = new PeerVerification();
+        try
+        {
+            await using (connection)
+            {
+                await using var tls = new SslStream(connection.Stream, leaveInnerStreamOpen: false);
+                await using var http2 = await HandshakeAsync(connection, tls, peer);
+                using var stopped = _stop.Token.Register(static state =>
+                    ((Http2Connection)state!).Close(Http2ErrorCode.NoError, new HboneException(HboneError.Aborted, "the listener was closed")), http2);
+                await http2.Closed;
+                lock (_gate)
+                {
+                    _connections.Remove(http2);
+                }
+            }
+        }
+        catch (Exception e)
+        {
+            // Whatever happens to one connection is told and concerns no other.
+            Report(connection, peer, e);
+        }
+    }
+
+    private async Task<Http2Connection> HandshakeAsync(TransportConnection connection, SslStream tls, PeerVerification peer)
+    {
+        using var deadline = new CancellationTokenSource(_options.Hbone.HandshakeTimeout, _options.Time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, _stop.Token);
+        try
+        {
+            await _handshakes.WaitAsync(either.Token);
+            try
+            {
+                var certificate = await _options.Certificate(either.Token);
+                await tls.AuthenticateAsServerAsync(SpiffeTls.ServerOptions(certificate, _options.Trust, peer, _options.Time), either.Token);
+            }
+            finally
+            {
+                _handshakes.Release();
+            }
+
+            if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2)
+            {
+                throw new AuthenticationException("the client does not offer h2 (ALPN)");
+            }
+
+            return await BeginHttp2Async(connection, tls, peer.Identity!, either.Token);
+        }
+        catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
+        {
+            throw new TimeoutException($"the handshake was not complete within {_options.Hbone.HandshakeTimeout}", e);
+        }
+    }
+
+    private async Task<Http2Connection> BeginHttp2Async(TransportConnection connection, SslStream tls, SpiffeId peer, CancellationToken cancellationToken)
+    {
+        var http2 = new Http2Connection(
+            tls, isServer: true, _options.Hbone, _options.Time, _options.Logger, stream => Offer(new HboneRequest(stream, peer, connection.LocalEndPoint, connection.RemoteEndPoint)));
+        http2.Start();
+        try
+        {
+            await http2.Ready.WaitAsync(cancellationToken);
+        }
+        catch
+        {
+            await http2.DisposeAsync();
+            throw;
+        }
+
+        bool draining;
+        lock (_gate)
+        {
+            _connections.Add(http2);
+            draining = _draining;
+        }
+
+        if (draining)
+        {
+            _ = http2.DrainAsync();
+        }
+
+        return http2;
+    }
+
+    private void Offer(HboneRequest request)
+    {
+        if (!_requests.Writer.TryWrite(request))
+        {
+            request.Dispose();
+        }
+    }
+
+    private void Report(TransportConnection connection, PeerVerification peer, Exception error)
+    {
+        if (_stop.IsCancellationRequested)
+        {
+            return;
+        }
+
+        var reason = peer.Reason ?? error.Message;
+        _options.Logger.ConnectionFailed(connection.RemoteEndPoint, reason);
+        _options.ConnectionFailed?.Invoke(new HboneConnectionFailure(connection.RemoteEndPoint, connection.LocalEndPoint, peer.Rejection, reason));
+    }
+}

@@ -1,0 +1,79 @@
+using System.Buffers;
+using System.IO.Pipelines;
+
+namespace Mesh.Hbone.Transport;
+
+/// <summary>Two pipes as one stream. Asynchronous only. Disposing it ends both, and wakes whoever reads.</summary>
+internal sealed class DuplexStream(PipeReader reader, PipeWriter writer, Func<ValueTask>? onDisposed = null) : Stream
+{
+    private readonly CancellationTokenSource _disposed = new();
+
+    public override bool CanRead => true;
+
+    public override bool CanWrite => true;
+
+    public override bool CanSeek => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(_disposed.IsCancellationRequested, this);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposed.Token);
+        var result = await reader.ReadAsync(either.Token);
+        var part = result.Buffer.Slice(0, Math.Min(result.Buffer.Length, buffer.Length));
+        part.CopyTo(buffer.Span);
+        reader.AdvanceTo(part.End);
+        return (int)part.Length;
+    }
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(_disposed.IsCancellationRequested, this);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposed.Token);
+        var result = await writer.WriteAsync(buffer, either.Token);
+        if (result.IsCompleted)
+        {
+            throw new IOException("the peer reads no more");
+        }
+    }
+
+    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public override void Flush()
+    {
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("use ReadAsync");
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("use WriteAsync");
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing && !_disposed.IsCancellationRequested)
+        {
+            _disposed.Cancel();
+            writer.Complete();
+            reader.CancelPendingRead();
+            _ = onDisposed?.Invoke().AsTask();
+        }
+
+        base.Dispose(disposing);
+    }
+}

@@ -1,0 +1,56 @@
+using System.Net;
+
+namespace Mesh.Hbone.Transport;
+
+/// <summary>A connection that carries octets both ways, with the addresses of its ends. Whoever made or accepted it disposes it.</summary>
+public abstract class TransportConnection : IAsyncDisposable
+{
+    /// <summary>The octets. Disposed with the connection.</summary>
+    public abstract Stream Stream { get; }
+
+    /// <summary>Our address; IPv4 in its own form.</summary>
+    public abstract IPEndPoint LocalEndPoint { get; }
+
+    /// <summary>The peer's address; IPv4 in its own form.</summary>
+    public abstract IPEndPoint RemoteEndPoint { get; }
+
+    /// <summary>Where the client meant to go before it was redirected here (SO_ORIGINAL_DST); the local address when it was not redirected.</summary>
+    public virtual IPEndPoint OriginalDestination => LocalEndPoint;
+
+    /// <summary>Says that we send nothing more; the peer's octets still come.</summary>
+    public abstract void ShutdownSend();
+
+    /// <summary>Ends the connection at once, with RST where the transport has it.</summary>
+    public abstract void Abort();
+
+    /// <summary>Closes the connection; what was written is still delivered.</summary>
+    public abstract ValueTask DisposeAsync();
+}
+
+/// <summary>Accepts connections on one address.</summary>
+public abstract class TransportListener : IAsyncDisposable
+{
+    /// <summary>The address, with the port that the system chose when it was to choose one.</summary>
+    public abstract IPEndPoint LocalEndPoint { get; }
+
+    /// <summary>The next connection; null when the listener is closed.</summary>
+    public abstract ValueTask<TransportConnection?> AcceptAsync(CancellationToken cancellationToken);
+
+    /// <summary>Closes the listener; accepted connections stay.</summary>
+    public abstract ValueTask DisposeAsync();
+}
+
+/// <summary>Makes all connections and listeners: sockets in production, memory in tests, sockets of another network namespace in a node proxy.</summary>
+public abstract class TransportFactory
+{
+    /// <summary>Connects.</summary>
+    /// <param name="remote">Where to.</param>
+    /// <param name="source">Our address; null to let the system choose.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="IOException">It cannot be reached.</exception>
+    public abstract ValueTask<TransportConnection> ConnectAsync(IPEndPoint remote, IPAddress? source, CancellationToken cancellationToken);
+
+    /// <summary>Listens.</summary>
+    /// <exception cref="IOException">The address cannot be had; the message names it.</exception>
+    public abstract TransportListener Listen(IPEndPoint local);
+}

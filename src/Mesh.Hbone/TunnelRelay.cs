@@ -1,0 +1,147 @@
+using System.IO.Pipelines;
+using Mesh.Hbone.Transport;
+
+namespace Mesh.Hbone;
+
+/// <summary>How many octets a relay has carried. Read at any time; written by the relay.</summary>
+public sealed class RelayCounters
+{
+    private long _toTunnel;
+    private long _fromTunnel;
+
+    /// <summary>Octets from the application into the tunnel.</summary>
+    public long ToTunnel => Interlocked.Read(ref _toTunnel);
+
+    /// <summary>Octets from the tunnel to the application.</summary>
+    public long FromTunnel => Interlocked.Read(ref _fromTunnel);
+
+    internal void AddToTunnel(long count) => Interlocked.Add(ref _toTunnel, count);
+
+    internal void AddFromTunnel(long count) => Interlocked.Add(ref _fromTunnel, count);
+}
+
+/// <summary>Carries octets between an application's connection and a tunnel, or another connection, both ways, until both directions have ended.</summary>
+/// <remarks>Each direction ends by itself: the end of what one side sends is passed on, and the other direction goes on (ztunnel §2.8).</remarks>
+public static class TunnelRelay
+{
+    // A quiet direction holds a small buffer; one that fills it gets larger ones.
+    private const int SmallBuffer = 4 * 1024;
+    private const int LargeBuffer = 64 * 1024;
+
+    /// <summary>Relays until both directions have ended, or one has failed.</summary>
+    /// <exception cref="IOException">A direction failed: <see cref="HboneException"/> from the tunnel's side, another from the application's.</exception>
+    /// <exception cref="OperationCanceledException">The relay was to end before the directions did.</exception>
+    public static Task RunAsync(TransportConnection application, HboneTunnel tunnel, RelayCounters counters, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(application);
+        ArgumentNullException.ThrowIfNull(tunnel);
+        ArgumentNullException.ThrowIfNull(counters);
+        return BothAsync(
+            token => UpAsync(application, tunnel.Output, counters, token),
+            token => DownAsync(tunnel.Input, application, counters.AddFromTunnel, token),
+            cancellationToken);
+    }
+
+    /// <summary>Relays between two plain connections; the second one counts as the tunnel.</summary>
+    /// <exception cref="IOException">A direction failed.</exception>
+    /// <exception cref="OperationCanceledException">The relay was to end before the directions did.</exception>
+    public static Task RunAsync(TransportConnection application, TransportConnection remote, RelayCounters counters, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(application);
+        ArgumentNullException.ThrowIfNull(remote);
+        ArgumentNullException.ThrowIfNull(counters);
+        return BothAsync(
+            token => PlainAsync(application, remote, counters.AddToTunnel, token),
+            token => PlainAsync(remote, application, counters.AddFromTunnel, token),
+            cancellationToken);
+    }
+
+    // When one direction fails, the other has nothing to wait for.
+    private static async Task BothAsync(Func<CancellationToken, Task> up, Func<CancellationToken, Task> down, CancellationToken cancellationToken)
+    {
+        using var failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var first = up(failed.Token);
+        var second = down(failed.Token);
+        var ended = await Task.WhenAny(first, second);
+        if (!ended.IsCompletedSuccessfully)
+        {
+            await failed.CancelAsync();
+        }
+
+        var other = ended == first ? second : first;
+        try
+        {
+            await ended;
+            await other;
+        }
+        catch
+        {
+            await failed.CancelAsync();
+            await Task.WhenAll(first, second).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw;
+        }
+    }
+
+    private static async Task UpAsync(TransportConnection application, PipeWriter output, RelayCounters counters, CancellationToken cancellationToken)
+    {
+        var size = SmallBuffer;
+        while (true)
+        {
+            var buffer = output.GetMemory(size);
+            var read = await application.Stream.ReadAsync(buffer, cancellationToken);
+            if (read == 0)
+            {
+                await output.CompleteAsync();
+                return;
+            }
+
+            size = read == buffer.Length ? LargeBuffer : read < SmallBuffer ? SmallBuffer : size;
+            counters.AddToTunnel(read);
+            output.Advance(read);
+            var flushed = await output.FlushAsync(cancellationToken);
+            if (flushed.IsCompleted)
+            {
+                throw new IOException("the peer takes no more");
+            }
+        }
+    }
+
+    private static async Task DownAsync(PipeReader input, TransportConnection application, Action<long> count, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var result = await input.ReadAsync(cancellationToken);
+            foreach (var segment in result.Buffer)
+            {
+                await application.Stream.WriteAsync(segment, cancellationToken);
+            }
+
+            count(result.Buffer.Length);
+            input.AdvanceTo(result.Buffer.End);
+            if (result.IsCompleted)
+            {
+                application.ShutdownSend();
+                return;
+            }
+        }
+    }
+
+    private static async Task PlainAsync(TransportConnection from, TransportConnection to, Action<long> count, CancellationToken cancellationToken)
+    {
+        var size = SmallBuffer;
+        while (true)
+        {
+            using var buffer = System.Buffers.MemoryPool<byte>.Shared.Rent(size);
+            var read = await from.Stream.ReadAsync(buffer.Memory, cancellationToken);
+            if (read == 0)
+            {
+                to.ShutdownSend();
+                return;
+            }
+
+            size = read == buffer.Memory.Length ? LargeBuffer : read < SmallBuffer ? SmallBuffer : size;
+            await to.Stream.WriteAsync(buffer.Memory[..read], cancellationToken);
+            count(read);
+        }
+    }
+}
