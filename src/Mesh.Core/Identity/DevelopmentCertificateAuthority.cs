@@ -22,6 +22,9 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
     // Machines that share a root may disagree a little about the time.
     private static readonly TimeSpan ClockSkew = TimeSpan.FromMinutes(1);
 
+    private const string LockFile = ".lock";
+    private static readonly TimeSpan LockTimeout = TimeSpan.FromSeconds(10);
+
     private readonly Lock _gate = new();
     private readonly X509Certificate2 _root;
     private readonly TimeProvider _time;
@@ -73,6 +76,7 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
         try
         {
             Directory.CreateDirectory(directory);
+            using var turn = TakeTurn(directory);
             if (!File.Exists(keyPath))
             {
                 if (File.Exists(certificatePath))
@@ -84,7 +88,7 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
                 Publish(keyPath, made.ExportPkcs8PrivateKeyPem(), UnixFileMode.UserRead | UnixFileMode.UserWrite);
             }
 
-            // Whoever published the key, the certificate follows from it; the first one published counts for all.
+            // A certificate that is missing follows from the key.
             using var key = ReadKey(keyPath);
             if (!File.Exists(certificatePath))
             {
@@ -115,9 +119,21 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, critical: true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, critical: true));
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new("1.3.6.1.5.5.7.3.1"), new("1.3.6.1.5.5.7.3.2")], critical: false));
-        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(_root, true, false));
+        if (_root.Extensions.OfType<X509SubjectKeyIdentifierExtension>().Any())
+        {
+            request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(_root, true, false));
+        }
+
+        // Not longer than the root, either way: its maker's clock may be ahead of ours.
         var now = _time.GetUtcNow();
-        using var certificate = request.Create(_root, now - ClockSkew, now + Lifetime, RandomNumberGenerator.GetBytes(16));
+        var notBefore = Later(now - ClockSkew, new DateTimeOffset(_root.NotBefore.ToUniversalTime()));
+        var notAfter = Earlier(now + Lifetime, new DateTimeOffset(_root.NotAfter.ToUniversalTime()));
+        if (notBefore >= notAfter)
+        {
+            throw new CertificateAuthorityException($"the root expired at {notAfter:u}; it is {now:u}");
+        }
+
+        using var certificate = request.Create(_root, notBefore, notAfter, RandomNumberGenerator.GetBytes(16));
         return new WorkloadCertificate(certificate.CopyWithPrivateKey(key));
     }
 
@@ -143,6 +159,10 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
     /// <summary>Releases the root's key. The trust bundle stays usable.</summary>
     public void Dispose() => _root.Dispose();
 
+    private static DateTimeOffset Later(DateTimeOffset left, DateTimeOffset right) => left > right ? left : right;
+
+    private static DateTimeOffset Earlier(DateTimeOffset left, DateTimeOffset right) => left < right ? left : right;
+
     private static X509Certificate2 SelfSign(ECDsa key, TimeProvider time)
     {
         var request = new CertificateRequest(RootName, key, HashAlgorithmName.SHA256);
@@ -153,32 +173,44 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
         return request.CreateSelfSigned(now - ClockSkew, now + RootLifetime);
     }
 
+    // One process at a time looks at the directory; the lock goes with the handle, however its process ends.
+    private static FileStream TakeTurn(string directory)
+    {
+        FileStream? turn = null;
+        SpinWait.SpinUntil(
+            () =>
+            {
+                try
+                {
+                    turn = new FileStream(Path.Combine(directory, LockFile), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+                    return true;
+                }
+                catch (IOException)
+                {
+                    return false;
+                }
+            },
+            LockTimeout);
+        return turn ?? throw new CertificateAuthorityException($"{directory} is in use by another process, or cannot be written to");
+    }
+
+    // Written beside and moved, so that a crash leaves no half of a file.
     private static void Publish(string path, string content, UnixFileMode mode)
     {
-        var draft = $"{path}.{Guid.NewGuid():N}";
-        try
+        var draft = $"{path}.new";
+        File.Delete(draft);
+        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows())
         {
-            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
-            if (!OperatingSystem.IsWindows())
-            {
-                options.UnixCreateMode = mode;
-            }
+            options.UnixCreateMode = mode;
+        }
 
-            using (var writer = new StreamWriter(draft, options))
-            {
-                writer.Write(content);
-            }
+        using (var writer = new StreamWriter(draft, options))
+        {
+            writer.Write(content);
+        }
 
-            File.Move(draft, path, overwrite: false);
-        }
-        catch (IOException) when (File.Exists(path))
-        {
-            // Another process was first. Its file counts.
-        }
-        finally
-        {
-            File.Delete(draft);
-        }
+        File.Move(draft, path);
     }
 
     private static ECDsa ReadKey(string path)

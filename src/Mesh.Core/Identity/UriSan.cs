@@ -13,9 +13,12 @@ internal static class UriSan
     // GeneralName: uniformResourceIdentifier [6] IA5String.
     private static readonly Asn1Tag UniformResourceIdentifier = new(TagClass.ContextSpecific, 6);
 
-    /// <summary>Every URI name of the certificate, at most <paramref name="limit"/> of them.</summary>
-    /// <exception cref="CryptographicException">The extension is not valid DER, holds a name that is not IA5, or too many names.</exception>
-    public static List<string> Read(X509Certificate2 certificate, int limit = 16)
+    // One is right, several are wrong; the first few are enough to say so.
+    private const int MaxRead = 16;
+
+    /// <summary>The URI names of the certificate, at most the first sixteen.</summary>
+    /// <exception cref="CryptographicException">The extension is not valid DER, or holds a name that is not IA5.</exception>
+    public static List<string> Read(X509Certificate2 certificate)
     {
         var uris = new List<string>();
         foreach (var extension in certificate.Extensions)
@@ -27,18 +30,15 @@ internal static class UriSan
 
             try
             {
-                var names = new AsnReader(extension.RawData, AsnEncodingRules.DER).ReadSequence();
-                while (names.HasData)
+                var reader = new AsnReader(extension.RawData, AsnEncodingRules.DER);
+                var names = reader.ReadSequence();
+                reader.ThrowIfNotEmpty();
+                while (names.HasData && uris.Count < MaxRead)
                 {
                     if (!names.PeekTag().HasSameClassAndValue(UniformResourceIdentifier))
                     {
                         names.ReadEncodedValue();
                         continue;
-                    }
-
-                    if (uris.Count == limit)
-                    {
-                        throw new CryptographicException($"the certificate has more than {limit} URI names");
                     }
 
                     uris.Add(names.ReadCharacterString(UniversalTagNumber.IA5String, UniformResourceIdentifier));

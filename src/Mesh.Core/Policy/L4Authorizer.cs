@@ -66,34 +66,35 @@ public static class L4Authorizer
     private static L4Decision.Denied NoneAllowed(in Applicable applicable, in L4Connection connection, ImmutableArray<string> dryRun)
     {
         var remedies = ImmutableArray.CreateBuilder<string>();
-        foreach (var compiled in applicable.Sets())
+        foreach (var remedy in Remedies(applicable, connection))
         {
-            foreach (var policy in compiled.Policies)
-            {
-                if (policy is not { Action: AuthorizationAction.Allow, DryRun: false })
-                {
-                    continue;
-                }
-
-                if (policy.Rules.IsEmpty)
-                {
-                    remedies.Add($"{policy.Key} has no rules, so it allows nothing");
-                }
-
-                for (var number = 1; number <= policy.Rules.Length && remedies.Count < MaxRemedies; number++)
-                {
-                    remedies.Add($"{policy.Key}, rule {number}: {FirstMiss(policy.Rules[number - 1], connection)}");
-                }
-            }
-
-            if (remedies.Count >= MaxRemedies)
+            if (remedies.Count == MaxRemedies)
             {
                 remedies.Add("further policies are not listed");
                 break;
             }
+
+            remedies.Add(remedy);
         }
 
         return new L4Decision.Denied(null, null, $"allow policies exist, but none allowed; {remedies[0]}", remedies.ToImmutable(), dryRun);
+    }
+
+    private static IEnumerable<string> Remedies(Applicable applicable, L4Connection connection)
+    {
+        var allowing = applicable.Sets().SelectMany(compiled => compiled.Policies).Where(policy => policy is { Action: AuthorizationAction.Allow, DryRun: false });
+        foreach (var policy in allowing)
+        {
+            if (policy.Rules.IsEmpty)
+            {
+                yield return $"{policy.Key} has no rules, so it allows nothing";
+            }
+
+            for (var number = 1; number <= policy.Rules.Length; number++)
+            {
+                yield return $"{policy.Key}, rule {number}: {FirstMiss(policy.Rules[number - 1], connection)}";
+            }
+        }
     }
 
     private static string FirstMiss(AuthorizationRule rule, in L4Connection connection)

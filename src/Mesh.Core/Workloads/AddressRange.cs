@@ -6,6 +6,9 @@ namespace Mesh.Core.Workloads;
 /// <summary>Reads ranges of addresses as Istio's users write them: with host bits set, or a single address.</summary>
 public static class AddressRange
 {
+    // ::ffff:0:0/96, the IPv4 addresses in IPv6 form.
+    private const int MappedPrefix = 96;
+
     /// <summary>Reads <c>10.0.0.0/8</c>, <c>10.1.2.3/8</c> (host bits are dropped), <c>10.0.0.1</c>, and the same of IPv6.</summary>
     public static bool TryParse(string text, out IPNetwork range)
     {
@@ -34,8 +37,16 @@ public static class AddressRange
     {
         ArgumentNullException.ThrowIfNull(address);
         ArgumentOutOfRangeException.ThrowIfNegative(prefixLength);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(prefixLength, address.GetAddressBytes().Length * 8);
+
+        // Connections are judged by IPv4 addresses in their own form, so ranges of them must have it too.
+        if (address.IsIPv4MappedToIPv6 && prefixLength >= MappedPrefix)
+        {
+            address = address.MapToIPv4();
+            prefixLength -= MappedPrefix;
+        }
+
         var bytes = address.GetAddressBytes();
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(prefixLength, bytes.Length * 8);
         for (var i = 0; i < bytes.Length; i++)
         {
             var kept = Math.Clamp(prefixLength - (i * 8), 0, 8);

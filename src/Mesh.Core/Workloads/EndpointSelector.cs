@@ -50,7 +50,7 @@ public static class EndpointSelector
         }
 
         return ByCapacity(best, random) is { } chosen
-            ? new SelectedEndpoint(chosen.Workload, AddressOf(chosen.Workload, service.IPFamilies, destination), chosen.Port)
+            ? new SelectedEndpoint(chosen.Workload, AddressOf(chosen.Workload, service.IPFamilies, NetworkAddress.Canonical(destination)), chosen.Port)
             : null;
     }
 

@@ -173,7 +173,7 @@ public sealed class MeshEditor
 
     // ztunnel §5.8: several workloads on one address.
     private static int Preference(Workload workload) =>
-        workload.Uid.Contains("//Pod/", StringComparison.Ordinal) ? 0 : workload.Protocol is TunnelProtocol.Hbone ? 1 : 2;
+        (workload.Uid.Contains("//Pod/", StringComparison.Ordinal) ? 0 : 2) + (workload.Protocol is TunnelProtocol.Hbone ? 0 : 1);
 
     private static void Add<TKey, TValue>(ImmutableDictionary<TKey, ImmutableArray<TValue>>.Builder index, TKey key, TValue value)
         where TKey : notnull => index[key] = index.GetValueOrDefault(key, []).Add(value);

@@ -107,7 +107,7 @@ public sealed class DevelopmentCertificateAuthorityTests : IDisposable
     public void A_directory_that_is_absent_is_made_with_certificate_and_key()
     {
         using var authority = DevelopmentCertificateAuthority.Open(_directory);
-        Assert.Equal([CertificatePath, KeyPath], Directory.GetFiles(_directory).Order());
+        Assert.Equal([CertificatePath, KeyPath], Directory.GetFiles(_directory, "*.pem").Order());
     }
 
     [Fact]
