@@ -29,6 +29,11 @@ internal static class ConnectRequest
                 continue;
             }
 
+            if (!HboneHeaders.IsValue(value))
+            {
+                return Http2ErrorCode.ProtocolError;
+            }
+
             var duplicate = false;
             switch (name)
             {

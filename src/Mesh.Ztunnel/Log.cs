@@ -1,0 +1,26 @@
+using System.Net;
+using Microsoft.Extensions.Logging;
+
+namespace Mesh.Ztunnel;
+
+/// <summary>What the ztunnel says beside the access log. Ids 3000 to 3099; an id that dies is not used again.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(3010, LogLevel.Information, "{Note}")]
+    public static partial void DryRun(this ILogger logger, string note);
+
+    [LoggerMessage(3011, LogLevel.Information, "proxy of {Workload} listens on {Address}: inbound {HbonePort}, outbound {OutboundPort}, socks5 {Socks5}")]
+    public static partial void Listening(this ILogger logger, WorkloadInfo workload, string address, int hbonePort, int outboundPort, string socks5);
+
+    [LoggerMessage(3012, LogLevel.Information, "stopping: {Connections} connections may go on for {Deadline}")]
+    public static partial void Draining(this ILogger logger, int connections, TimeSpan deadline);
+
+    [LoggerMessage(3013, LogLevel.Error, "Cannot accept on {LocalEndPoint}; trying again")]
+    public static partial void AcceptFailed(this ILogger logger, IPEndPoint localEndPoint, Exception error);
+
+    [LoggerMessage(3014, LogLevel.Information, "ready")]
+    public static partial void Ready(this ILogger logger);
+
+    [LoggerMessage(3015, LogLevel.Warning, "{Name} is set, but this version does not have the setting")]
+    public static partial void SettingUnknown(this ILogger logger, string name);
+}

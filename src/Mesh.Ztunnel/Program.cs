@@ -1,0 +1,91 @@
+using System.Collections;
+using Mesh.Core.Configuration;
+using Mesh.Core.Identity;
+using Mesh.Ztunnel;
+using Mesh.Ztunnel.Telemetry;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+// Read by the runtime when the first socket is made. Completions then run on the thread that polls the sockets: one thread switch
+// less for each read, and nothing of ours blocks there. See docs/performance.md.
+Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
+
+switch (args)
+{
+    case [] or ["proxy", ..]:
+        return await RunAsync();
+    case ["version"]:
+        Console.WriteLine(typeof(ZtunnelOptions).Assembly.GetName().Version?.ToString(3));
+        return 0;
+    case ["help" or "--help" or "-h"]:
+        WriteHelp();
+        return 0;
+    default:
+        await Console.Error.WriteLineAsync($"unknown command '{string.Join(' ', args)}'; allowed are proxy (the default), version and help");
+        return 1;
+}
+
+static async Task<int> RunAsync()
+{
+    var variables = Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().ToDictionary(entry => (string)entry.Key, entry => (string?)entry.Value ?? "");
+    var environment = ZtunnelEnvironment.Read(variables);
+    if (environment.Errors.Count > 0)
+    {
+        return await FailAsync(environment.Errors);
+    }
+
+    try
+    {
+        using var authority = DevelopmentCertificateAuthority.Open(environment.DevelopmentCaDirectory!, environment.CertificateLifetime);
+        using var host = Build(environment, variables, authority);
+        await host.RunAsync();
+        return 0;
+    }
+    catch (Exception e) when (e is IOException or UnauthorizedAccessException or CertificateAuthorityException or Microsoft.Extensions.Options.OptionsValidationException)
+    {
+        return await FailAsync([e.Message]);
+    }
+    catch (ConfigurationException e)
+    {
+        return await FailAsync(e.Diagnostics.Select(diagnostic => diagnostic.ToString()));
+    }
+}
+
+static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> variables, DevelopmentCertificateAuthority authority)
+{
+    var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
+    builder.Logging.AddProvider(new LogLineLoggerProvider(Console.OpenStandardOutput(), environment.LogFormat, TimeProvider.System));
+    builder.Logging.SetMinimumLevel(LogLevel.Trace);
+    builder.Logging.AddFilter((category, level) => environment.IsLogged(category ?? "", level));
+    builder.Services.AddSingleton<ICertificateAuthority>(authority);
+    builder.Services.AddZtunnel(options => ZtunnelEnvironment.Read(variables, options));
+    var host = builder.Build();
+    foreach (var name in environment.Unsupported)
+    {
+        host.Services.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(ZtunnelEnvironment).FullName!).SettingUnknown(name);
+    }
+
+    return host;
+}
+
+static async Task<int> FailAsync(IEnumerable<string> errors)
+{
+    foreach (var error in errors)
+    {
+        await Console.Error.WriteLineAsync(error);
+    }
+
+    return 1;
+}
+
+static void WriteHelp()
+{
+    Console.WriteLine("ztunnel [proxy | version | help]");
+    Console.WriteLine();
+    Console.WriteLine("Settings are environment variables:");
+    foreach (var (name, standard, meaning) in ZtunnelEnvironment.Settings)
+    {
+        Console.WriteLine($"  {name,-34} {standard,-14} {meaning}");
+    }
+}

@@ -1,0 +1,313 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Net;
+using Mesh.Hbone.Transport;
+using Mesh.Ztunnel.Telemetry;
+using Microsoft.Extensions.Logging;
+
+namespace Mesh.Ztunnel;
+
+/// <summary>The settings of the executable: environment variables under the names of Istio's ztunnel, and two of ours (ztunnel §13).</summary>
+/// <remarks>A value that is wrong is reported with its name, the value and what is allowed; all of them at once.</remarks>
+public sealed class ZtunnelEnvironment
+{
+    private readonly IReadOnlyDictionary<string, string> _variables;
+    private readonly List<string> _errors = [];
+    private ImmutableArray<KeyValuePair<string, LogLevel>> _logLevels = [];
+
+    private ZtunnelEnvironment(IReadOnlyDictionary<string, string> variables, ZtunnelOptions options)
+    {
+        _variables = variables;
+        Options = options;
+        Read();
+    }
+
+    /// <summary>The settings of the ztunnel.</summary>
+    public ZtunnelOptions Options { get; }
+
+    /// <summary>MESH_DEVELOPMENT_CA: the directory of the root to sign from.</summary>
+    public string? DevelopmentCaDirectory { get; private set; }
+
+    /// <summary>SECRET_TTL: how long certificates are to be valid.</summary>
+    public TimeSpan CertificateLifetime { get; private set; } = TimeSpan.FromHours(24);
+
+    /// <summary>LOG_FORMAT.</summary>
+    public LogFormat LogFormat { get; private set; }
+
+    /// <summary>What is wrong; empty when nothing is.</summary>
+    public IReadOnlyList<string> Errors => _errors;
+
+    /// <summary>Settings of Istio's ztunnel that are set but have no meaning here yet.</summary>
+    public IEnumerable<string> Unsupported => _variables.Keys.Where(IsUnsupported).Order(StringComparer.Ordinal);
+
+    /// <summary>Every setting with its default and meaning, for <c>--help</c>.</summary>
+    public static IReadOnlyList<(string Name, string Default, string Meaning)> Settings { get; } =
+    [
+        ("PROXY_MODE", "dedicated", "dedicated: one proxy for the workload of PROXY_WORKLOAD_INFO"),
+        ("PROXY_WORKLOAD_INFO", "(required)", "namespace/name/serviceAccount of the workload"),
+        ("LOCAL_XDS_PATH", "(required)", "YAML file with workloads, services and policies; edits take effect while running"),
+        ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
+        ("MESH_LISTEN_ADDRESS", "all", "address that every listener binds to"),
+        ("NODE_NAME", "any", "node that the workload runs on"),
+        ("NETWORK", "(empty)", "network that the node is in"),
+        ("UNSTABLE_ENABLE_SOCKS5", "false", "SOCKS5 on port 15080"),
+        ("IPV6_ENABLED", "true", "listen on IPv6 too"),
+        ("ENABLE_RESPONSE_BAGGAGE", "true", "describe the destination to the client, and read what it says of itself"),
+        ("SECRET_TTL", "24h", "lifetime of certificates"),
+        ("CONNECTION_TERMINATION_DEADLINE", "5s", "how long connections may go on at a stop"),
+        ("TERMINATION_GRACE_PERIOD_SECONDS", "-", "the same, derived from the pod's grace period: s - 5 above 10, else s - 1"),
+        ("POOL_MAX_STREAMS_PER_CONNECTION", "100", "tunnels on one HBONE connection"),
+        ("POOL_UNUSED_RELEASE_TIMEOUT", "5m", "how long an unused HBONE connection is kept"),
+        ("HTTP2_STREAM_WINDOW_SIZE", "4194304", "octets in flight on one tunnel"),
+        ("HTTP2_CONNECTION_WINDOW_SIZE", "16777216", "octets in flight on one HBONE connection"),
+        ("HTTP2_FRAME_SIZE", "1048576", "largest frame taken"),
+        ("KEEPALIVE_ENABLED", "true", "TCP keep-alive"),
+        ("KEEPALIVE_TIME", "180s", "silence before the first probe"),
+        ("KEEPALIVE_INTERVAL", "180s", "time between probes"),
+        ("KEEPALIVE_RETRIES", "9", "probes without an answer before a connection is given up"),
+        ("LOG_FORMAT", "plain", "plain or json"),
+        ("RUST_LOG", "info", "error, warn, info, debug, trace or off; target=level for one target, several separated by commas"),
+    ];
+
+    /// <summary>Reads settings.</summary>
+    /// <param name="variables">The variables, by name.</param>
+    /// <param name="options">What to set; new ones when null.</param>
+    public static ZtunnelEnvironment Read(IReadOnlyDictionary<string, string> variables, ZtunnelOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(variables);
+        return new ZtunnelEnvironment(variables, options ?? new ZtunnelOptions());
+    }
+
+    /// <summary>Whether a line of a log category is to be written.</summary>
+    public bool IsLogged(string category, LogLevel level)
+    {
+        var minimum = LogLevel.Information;
+        var longest = -1;
+        foreach (var (target, targetLevel) in _logLevels)
+        {
+            if (target.Length > longest && category.Contains(target, StringComparison.OrdinalIgnoreCase))
+            {
+                minimum = targetLevel;
+                longest = target.Length;
+            }
+        }
+
+        // The web server's own lines are of no interest to those who run a proxy.
+        return level >= (category.StartsWith("Microsoft.", StringComparison.Ordinal) && minimum < LogLevel.Warning ? LogLevel.Warning : minimum);
+    }
+
+    private void Read()
+    {
+        Choice("PROXY_MODE", ["dedicated"]);
+        ReadWorkload();
+        Options.LocalXdsPath = Required("LOCAL_XDS_PATH", "the path of a YAML file");
+        DevelopmentCaDirectory = Required("MESH_DEVELOPMENT_CA", "a directory");
+        Options.NodeName = Value("NODE_NAME");
+        Options.Network = Value("NETWORK") ?? "";
+        Options.ListenAddress = Address("MESH_LISTEN_ADDRESS");
+        Options.Socks5Enabled = Flag("UNSTABLE_ENABLE_SOCKS5", Options.Socks5Enabled);
+        Options.IPv6Enabled = Flag("IPV6_ENABLED", Options.IPv6Enabled);
+        Options.ResponseBaggage = Flag("ENABLE_RESPONSE_BAGGAGE", Options.ResponseBaggage);
+        CertificateLifetime = Duration("SECRET_TTL", CertificateLifetime, TimeSpan.FromSeconds(2), TimeSpan.FromDays(365));
+        var grace = Number("TERMINATION_GRACE_PERIOD_SECONDS", 0, 0, 86_400);
+        var deadline = grace > 10 ? grace - 5 : grace > 0 ? Math.Max(grace - 1, 1) : (int)Options.TerminationDeadline.TotalSeconds;
+        Options.TerminationDeadline = Duration("CONNECTION_TERMINATION_DEADLINE", TimeSpan.FromSeconds(deadline), TimeSpan.FromMilliseconds(1), TimeSpan.FromDays(1));
+        Options.Pool.MaxStreamsPerConnection = Number("POOL_MAX_STREAMS_PER_CONNECTION", Options.Pool.MaxStreamsPerConnection, 1, int.MaxValue);
+        Options.Pool.UnusedReleaseTimeout = Duration("POOL_UNUSED_RELEASE_TIMEOUT", Options.Pool.UnusedReleaseTimeout, TimeSpan.FromMilliseconds(1), TimeSpan.FromDays(1));
+        Options.Hbone.StreamWindowSize = Number("HTTP2_STREAM_WINDOW_SIZE", Options.Hbone.StreamWindowSize, 65_535, int.MaxValue);
+        Options.Hbone.ConnectionWindowSize = Number("HTTP2_CONNECTION_WINDOW_SIZE", Options.Hbone.ConnectionWindowSize, 65_535, int.MaxValue);
+        Options.Hbone.MaxFrameSize = Number("HTTP2_FRAME_SIZE", Options.Hbone.MaxFrameSize, 16_384, 16_777_215);
+        ReadKeepAlive();
+        LogFormat = Choice("LOG_FORMAT", ["plain", "json"]) is "json" ? LogFormat.Json : LogFormat.Plain;
+        ReadLogLevels();
+    }
+
+    private void ReadWorkload()
+    {
+        const string Name = "PROXY_WORKLOAD_INFO";
+        const string Allowed = "namespace/name/serviceAccount";
+        if (Required(Name, Allowed) is not { } value)
+        {
+            return;
+        }
+
+        if (value.Split('/') is [{ Length: > 0 } ns, { Length: > 0 } name, { Length: > 0 } serviceAccount])
+        {
+            Options.Workloads.Add(new WorkloadInfo(ns, name, serviceAccount));
+            return;
+        }
+
+        Fault(Name, value, Allowed);
+    }
+
+    private void ReadKeepAlive()
+    {
+        var standard = TcpKeepAlive.Default;
+        var day = TimeSpan.FromDays(1);
+        var keepAlive = new TcpKeepAlive(
+            Duration("KEEPALIVE_TIME", standard.Idle, TimeSpan.FromSeconds(1), day),
+            Duration("KEEPALIVE_INTERVAL", standard.Interval, TimeSpan.FromSeconds(1), day),
+            Number("KEEPALIVE_RETRIES", standard.Probes, 1, 127));
+        Options.KeepAlive = Flag("KEEPALIVE_ENABLED", true) ? keepAlive : null;
+    }
+
+    private void ReadLogLevels()
+    {
+        const string Name = "RUST_LOG";
+        var levels = ImmutableArray.CreateBuilder<KeyValuePair<string, LogLevel>>();
+        foreach (var part in (Value(Name) ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            var equals = part.IndexOf('=', StringComparison.Ordinal);
+            LogLevel? level = part[(equals + 1)..].ToLowerInvariant() switch
+            {
+                "trace" => LogLevel.Trace,
+                "debug" => LogLevel.Debug,
+                "info" => LogLevel.Information,
+                "warn" => LogLevel.Warning,
+                "error" => LogLevel.Error,
+                "off" => LogLevel.None,
+                _ => null,
+            };
+            if (level is { } known)
+            {
+                levels.Add(KeyValuePair.Create(equals < 0 ? "" : part[..equals], known));
+            }
+            else
+            {
+                Fault(Name, part, "error, warn, info, debug, trace, off, each alone or as target=level");
+            }
+        }
+
+        _logLevels = levels.ToImmutable();
+    }
+
+    private string? Value(string name) => _variables.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
+
+    private string? Required(string name, string allowed)
+    {
+        if (Value(name) is { } value)
+        {
+            return value;
+        }
+
+        _errors.Add($"{name} is not set; it must be {allowed}");
+        return null;
+    }
+
+    private string? Choice(string name, string[] choices)
+    {
+        var value = Value(name);
+        if (value is not null && !choices.Contains(value, StringComparer.OrdinalIgnoreCase))
+        {
+            Fault(name, value, string.Join(", ", choices));
+        }
+
+        return value?.ToLowerInvariant();
+    }
+
+    private bool Flag(string name, bool fallback)
+    {
+        switch (Value(name)?.ToLowerInvariant())
+        {
+            case null:
+                return fallback;
+            case "true" or "1":
+                return true;
+            case "false" or "0":
+                return false;
+            case { } other:
+                Fault(name, other, "true, false");
+                return fallback;
+        }
+    }
+
+    private int Number(string name, int fallback, int min, int max)
+    {
+        if (Value(name) is not { } value)
+        {
+            return fallback;
+        }
+
+        if (int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= min && number <= max)
+        {
+            return number;
+        }
+
+        Fault(name, value, $"whole numbers from {min} to {max}");
+        return fallback;
+    }
+
+    private TimeSpan Duration(string name, TimeSpan fallback, TimeSpan min, TimeSpan max)
+    {
+        if (Value(name) is not { } value)
+        {
+            return fallback;
+        }
+
+        if (TryParseDuration(value, out var duration) && duration >= min && duration <= max)
+        {
+            return duration;
+        }
+
+        Fault(name, value, $"durations like 5m, 90s, 1h30m, from {min} to {max}");
+        return fallback;
+    }
+
+    private IPAddress? Address(string name)
+    {
+        if (Value(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (IPAddress.TryParse(value, out var address))
+        {
+            return address;
+        }
+
+        Fault(name, value, "IPv4 and IPv6 addresses");
+        return null;
+    }
+
+    private void Fault(string name, string value, string allowed) => _errors.Add($"{name} is '{value}'; allowed: {allowed}");
+
+    internal static bool TryParseDuration(string text, out TimeSpan duration)
+    {
+        duration = TimeSpan.Zero;
+        var rest = text.AsSpan();
+        while (!rest.IsEmpty)
+        {
+            var digits = rest.IndexOfAnyExceptInRange('0', '9');
+            if (digits is <= 0 or > 9)
+            {
+                return false;
+            }
+
+            var number = int.Parse(rest[..digits], NumberStyles.None, CultureInfo.InvariantCulture);
+            rest = rest[digits..];
+            var unitLength = rest.IndexOfAnyInRange('0', '9') is var next && next < 0 ? rest.Length : next;
+            TimeSpan? unit = rest[..unitLength] switch
+            {
+                "ms" => TimeSpan.FromMilliseconds(1),
+                "s" => TimeSpan.FromSeconds(1),
+                "m" => TimeSpan.FromMinutes(1),
+                "h" => TimeSpan.FromHours(1),
+                "d" => TimeSpan.FromDays(1),
+                _ => null,
+            };
+            if (unit is not { } known)
+            {
+                return false;
+            }
+
+            duration += known * number;
+            rest = rest[unitLength..];
+        }
+
+        return text.Length > 0;
+    }
+
+    private static bool IsUnsupported(string name) => name is
+        "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "LOCAL_XDS" or "CRL_PATH" or "ENABLE_ORIG_SRC" or "PACKET_MARK" or "TLS12_ENABLED" or "COMPLIANCE_POLICY"
+        or "USER_TIMEOUT_ENABLED" or "AUTHZ_POLICY_INFO_LOGGING" or "PROXY_CONFIG" or "ZTUNNEL_WORKER_THREADS" or "CLUSTER_DOMAIN" or "LOCALHOST_APP_TUNNEL";
+}

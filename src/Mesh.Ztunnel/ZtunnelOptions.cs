@@ -1,0 +1,83 @@
+using System.Net;
+using Mesh.Hbone;
+using Mesh.Hbone.Client;
+using Mesh.Hbone.Transport;
+
+namespace Mesh.Ztunnel;
+
+/// <summary>A workload that the ztunnel acts for. It is known by what its node knows of it; the rest comes from the mesh's state.</summary>
+/// <param name="Namespace">The Kubernetes namespace.</param>
+/// <param name="Name">The pod's name.</param>
+/// <param name="ServiceAccount">The Kubernetes service account.</param>
+public sealed record WorkloadInfo(string Namespace, string Name, string ServiceAccount)
+{
+    /// <summary>Where this workload's proxy listens; null for <see cref="ZtunnelOptions.ListenAddress"/>.</summary>
+    public IPAddress? ListenAddress { get; init; }
+
+    /// <summary><c>namespace/name/serviceAccount</c>.</summary>
+    public override string ToString() => $"{Namespace}/{Name}/{ServiceAccount}";
+}
+
+/// <summary>How a ztunnel behaves. Names and defaults are those of Istio's ztunnel (ztunnel §13).</summary>
+public sealed class ZtunnelOptions
+{
+    /// <summary>The workloads that it acts for; each gets a complete proxy of its own. Dedicated mode has exactly one.</summary>
+    public IList<WorkloadInfo> Workloads { get; } = [];
+
+    /// <summary>A local YAML file with the mesh's workloads, services and policies; null when the state is filled by other means.</summary>
+    public string? LocalXdsPath { get; set; }
+
+    /// <summary>The node that it runs on; null to take its workloads to be on any.</summary>
+    public string? NodeName { get; set; }
+
+    /// <summary>The network that it runs in; empty for the default network.</summary>
+    public string Network { get; set; } = "";
+
+    /// <summary>What every listener binds to; null for all addresses.</summary>
+    public IPAddress? ListenAddress { get; set; }
+
+    /// <summary>Whether wildcard listeners take IPv6 too. Default true.</summary>
+    public bool IPv6Enabled { get; set; } = true;
+
+    /// <summary>Whether applications can use SOCKS5 to reach the mesh. Default false.</summary>
+    public bool Socks5Enabled { get; set; }
+
+    /// <summary>The port of inbound HBONE, here and at peers. 1 to 65535; default 15008.</summary>
+    public int HbonePort { get; set; } = 15008;
+
+    /// <summary>The port of redirected outbound connections. 1 to 65535; default 15001.</summary>
+    public int OutboundPort { get; set; } = 15001;
+
+    /// <summary>The port of SOCKS5. 1 to 65535; default 15080.</summary>
+    public int Socks5Port { get; set; } = 15080;
+
+    /// <summary>The port of the readiness probe, <c>/healthz/ready</c>. 1 to 65535; default 15021.</summary>
+    public int ReadinessPort { get; set; } = 15021;
+
+    /// <summary>Whether responses describe the destination to the client, and requests are believed what they say of the source. Default true.</summary>
+    public bool ResponseBaggage { get; set; } = true;
+
+    /// <summary>How long open connections may go on once the ztunnel was told to stop. Default 5 seconds.</summary>
+    public TimeSpan TerminationDeadline { get; set; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long a connection waits for its own workload to appear in the state. Default 5 seconds.</summary>
+    public TimeSpan WorkloadTimeout { get; set; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long connecting to an application or a plain destination may take. Default 10 seconds.</summary>
+    public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>TCP keep-alive of sockets; null for none.</summary>
+    public TcpKeepAlive? KeepAlive { get; set; } = TcpKeepAlive.Default;
+
+    /// <summary>Windows, limits and times of HBONE connections.</summary>
+    public HboneOptions Hbone { get; } = new();
+
+    /// <summary>Sharing of HBONE connections.</summary>
+    public HbonePoolOptions Pool { get; } = new();
+
+    /// <summary>Ports of ours that nobody's traffic may be sent to (ztunnel §1).</summary>
+    internal bool IsIllegalPort(int port) => port == HbonePort || port == InboundPassthroughPort || port == OutboundPort || (Socks5Enabled && port == Socks5Port);
+
+    // Redirected plain text comes here in an unmodified mesh; it is off limits even while nobody listens.
+    private const int InboundPassthroughPort = 15006;
+}

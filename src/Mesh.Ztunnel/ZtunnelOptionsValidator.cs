@@ -1,0 +1,35 @@
+using System.Net;
+using Microsoft.Extensions.Options;
+
+namespace Mesh.Ztunnel;
+
+/// <summary>Refuses options at start that cannot work; each message names the setting, its value and what is allowed.</summary>
+internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
+{
+    public ValidateOptionsResult Validate(string? name, ZtunnelOptions options)
+    {
+        string?[] errors =
+        [
+            options.Workloads.Count == 0 ? $"{nameof(options.Workloads)} is empty; at least one workload must be named" : null,
+            options.Workloads.DistinctBy(workload => workload.ListenAddress).Count() < options.Workloads.Count
+                ? $"{nameof(options.Workloads)} share a listen address; each needs its own" : null,
+            Port(nameof(options.HbonePort), options.HbonePort),
+            Port(nameof(options.OutboundPort), options.OutboundPort),
+            Port(nameof(options.Socks5Port), options.Socks5Port),
+            Port(nameof(options.ReadinessPort), options.ReadinessPort),
+            Duration(nameof(options.TerminationDeadline), options.TerminationDeadline),
+            Duration(nameof(options.WorkloadTimeout), options.WorkloadTimeout),
+            Duration(nameof(options.ConnectTimeout), options.ConnectTimeout),
+            options.Hbone.Validate(),
+            options.Pool.Validate(),
+        ];
+        var found = errors.OfType<string>().ToList();
+        return found.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(found);
+    }
+
+    private static string? Port(string name, int value) =>
+        value is > 0 and <= IPEndPoint.MaxPort ? null : $"{name} is {value}; allowed are 1 to {IPEndPoint.MaxPort}";
+
+    private static string? Duration(string name, TimeSpan value) =>
+        value > TimeSpan.Zero && value <= TimeSpan.FromDays(1) ? null : $"{name} is {value}; allowed is more than nothing, up to a day";
+}
