@@ -5,6 +5,7 @@ using Mesh.Core.Workloads;
 namespace Mesh.Core.Configuration;
 
 /// <summary>A mesh described in one YAML file, in the format of ztunnel's <c>LOCAL_XDS_PATH</c> (ztunnel §6a).</summary>
+/// <remarks>Beyond that format, fields at the top that begin with <c>x-</c> are left to other programs.</remarks>
 /// <param name="Workloads">The workloads.</param>
 /// <param name="Services">The services.</param>
 /// <param name="Policies">The L4 authorization policies.</param>

@@ -35,7 +35,7 @@ internal sealed class LocalConfigurationReader(string file)
                 root.List("workloads", ReadWorkload),
                 root.List("services", ReadService),
                 root.List("policies", ReadPolicy));
-            root.End();
+            root.End(extensions: true);
             _referenceChecks.ForEach(check => check());
         }
 

@@ -196,11 +196,12 @@ internal sealed class YamlMapping
     }
 
     /// <summary>Reports the fields that nobody asked for.</summary>
-    public void End()
+    /// <param name="extensions">Whether fields that begin with <c>x-</c> belong to others and are passed over.</param>
+    public void End(bool extensions = false)
     {
         foreach (var (name, field) in _fields)
         {
-            if (!_asked.Contains(name))
+            if (!_asked.Contains(name) && !(extensions && name.StartsWith("x-", StringComparison.Ordinal)))
             {
                 _faults.Add(field.Key, $"{_what} has an unknown field '{name}'; allowed are {string.Join(", ", _asked)}");
             }

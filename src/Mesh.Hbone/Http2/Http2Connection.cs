@@ -16,7 +16,7 @@ namespace Mesh.Hbone.Http2;
 internal sealed partial class Http2Connection : IAsyncDisposable
 {
     private static readonly TimeSpan GoAwayGrace = TimeSpan.FromSeconds(2);
-    private static long s_lastConnectionId;
+    private static long _lastConnectionId;
 
     private readonly Lock _gate = new();
     private readonly Stream _transport;
@@ -66,7 +66,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         _decoder = new HpackDecoder(HpackEncoder.MaxTableSize, _maxHeaderListSize);
     }
 
-    public long Id { get; } = Interlocked.Increment(ref s_lastConnectionId);
+    public long Id { get; } = Interlocked.Increment(ref _lastConnectionId);
 
     /// <summary>Completes when the peer has sent its settings; fails when the connection is lost before.</summary>
     public Task Ready => _ready.Task;

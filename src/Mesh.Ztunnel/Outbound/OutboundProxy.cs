@@ -141,7 +141,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
             .Add(Baggage.HeaderName, Baggage.Of(local).ToString())
             .Add(Forwarded.HeaderName, Forwarded.Of(application.RemoteEndPoint, plan.Service?.Hostname).ToString())
             .Add("traceparent", $"00-{RandomNumberGenerator.GetHexString(32, lowercase: true)}-{RandomNumberGenerator.GetHexString(16, lowercase: true)}-00");
-        await using var tunnel = await _pool.ConnectAsync(new HboneDestination(local.Identity, plan.Peers, plan.NextHop), plan.Authority, headers, tracked.Closed);
+        await using var tunnel = await _pool.ConnectAsync(new HboneDestination(local.Identity, plan.Peers, plan.NextHop, SourceAddress(plan.NextHop)), plan.Authority, headers, tracked.Closed);
         record.DestinationIdentity = tunnel.PeerIdentity;
         record.DestinationBaggage = Baggage.Parse(tunnel.Headers.GetValues(Baggage.HeaderName));
         _context.AccessLog.Opened(record);
@@ -150,6 +150,13 @@ internal sealed class OutboundProxy : IAsyncDisposable
             tunnel.Abort();
             application.Abort();
         });
+    }
+
+    // A proxy with an address of its own is its workload's address: peers see the connection come from there, as from a pod.
+    private IPAddress? SourceAddress(IPEndPoint nextHop)
+    {
+        var own = _context.Workload.ListenAddress ?? _context.Options.ListenAddress;
+        return own is not null && own.AddressFamily == nextHop.AddressFamily && IPAddress.IsLoopback(own) == IPAddress.IsLoopback(nextHop.Address) ? own : null;
     }
 
     private async Task PlainAsync(TransportConnection application, ConnectionRecord record, IPEndPoint destination, TrackedConnection tracked)

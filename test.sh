@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Builds everything and runs every test. As root on Debian it first installs the programs that the tests talk to.
+# The last line is: N passed, N failed, N skipped
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# program:package
+needed=(curl:curl ip:iproute2 iptables:iptables node:nodejs openssl:openssl python3:python3 tshark:tshark)
+missing=()
+for pair in "${needed[@]}"; do
+    command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
+done
+/usr/bin/python3 -c 'import h2' 2> /dev/null || missing+=(python3-h2)
+if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
+    echo "installing ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+fi
+
+dotnet restore Mesh.sln
+dotnet format Mesh.sln --no-restore --verify-no-changes
+dotnet build Mesh.sln --no-restore -c Release
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+# One project at a time: what runs real peers under load is not to share the machine with another.
+dotnet test Mesh.sln --no-build -c Release -m:1 2>&1 | tee "$log" || status=$?
+
+awk '
+    match($0, /Failed: *[0-9]+, Passed: *[0-9]+, Skipped: *[0-9]+/) {
+        line = substr($0, RSTART, RLENGTH)
+        gsub(/[^0-9]+/, " ", line)
+        split(line, n, " ")
+        failed += n[1]; passed += n[2]; skipped += n[3]
+    }
+    END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped }
+' "$log"
+exit "$status"
