@@ -9,7 +9,7 @@ namespace Mesh.Ztunnel;
 
 /// <summary>The settings of the executable: environment variables under the names of Istio's ztunnel, and two of ours (ztunnel §13).</summary>
 /// <remarks>A value that is wrong is reported with its name, the value and what is allowed; all of them at once.</remarks>
-public sealed class ZtunnelEnvironment
+internal sealed class ZtunnelEnvironment
 {
     private readonly IReadOnlyDictionary<string, string> _variables;
     private readonly List<string> _errors = [];

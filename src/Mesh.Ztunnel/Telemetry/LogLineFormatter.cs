@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 namespace Mesh.Ztunnel.Telemetry;
 
 /// <summary>How log lines look (ztunnel §10.3).</summary>
-public enum LogFormat
+internal enum LogFormat
 {
     /// <summary>Tab-separated text.</summary>
     Plain,
