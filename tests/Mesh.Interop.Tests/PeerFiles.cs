@@ -1,0 +1,98 @@
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+using Mesh.Core.Identity;
+using Mesh.Hbone.Client;
+using Mesh.Hbone.Server;
+using Mesh.Hbone.Transport;
+using Mesh.Testing;
+
+namespace Mesh.Interop;
+
+/// <summary>What both sides of a test need: one authority in a directory, certificates as PEM files for the peer, a listener or a client of ours.</summary>
+internal sealed class PeerFiles : IAsyncDisposable
+{
+    public const string Python = "/usr/bin/python3";
+    public const string PythonPackage = "python3-h2";
+    public const string PythonLibrary = "/usr/lib/python3/dist-packages/h2";
+
+    public static readonly SpiffeId Web = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
+    public static readonly SpiffeId Cart = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/cart");
+
+    private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("mesh-interop-");
+    private readonly DevelopmentCertificateAuthority _authority;
+
+    public PeerFiles()
+    {
+        _authority = DevelopmentCertificateAuthority.Open(_directory.FullName);
+        Certificates = new WorkloadCertificates(_authority);
+    }
+
+    public WorkloadCertificates Certificates { get; }
+
+    public string RootPath => Path.Combine(_directory.FullName, DevelopmentCertificateAuthority.RootCertificateFile);
+
+    /// <summary>Writes a certificate of the authority as PEM.</summary>
+    public (string Key, string Certificate) Write(TestLeaf leaf)
+    {
+        using var root = TestCertificates.RootOf(_directory.FullName);
+        using var certificate = TestCertificates.Leaf(root, leaf);
+        using var key = certificate.GetECDsaPrivateKey()!;
+        var paths = (Path.Combine(_directory.FullName, "peer-key.pem"), Path.Combine(_directory.FullName, "peer-cert.pem"));
+        File.WriteAllText(paths.Item1, key.ExportPkcs8PrivateKeyPem());
+        File.WriteAllText(paths.Item2, certificate.ExportCertificatePem());
+        return paths;
+    }
+
+    public HboneListener Listen(Action<HboneConnectionFailure>? failed = null) => HboneListener.Start(
+        new SocketTransportFactory().Listen(new IPEndPoint(IPAddress.Loopback, 0)),
+        new HboneListenerOptions
+        {
+            Certificate = token => Certificates.GetAsync(Cart, cancellationToken: token),
+            Trust = _authority.TrustBundle,
+            ConnectionFailed = failed,
+        });
+
+    public HbonePool Pool() => new(new HboneClient(Certificates), Certificates);
+
+    /// <summary>A Node client; it has no certificate when the leaf is null.</summary>
+    public Peer NodeClient(HboneListener listener, string mode, TestLeaf? leaf, long size = 0)
+    {
+        var (key, cert) = leaf is null ? default : Write(leaf);
+        return Node("connect-client.js", new { port = listener.LocalEndPoint.Port, key, cert, ca = RootPath, mode, size });
+    }
+
+    /// <summary>A Node server that proves to be the cart, and where it listens.</summary>
+    public async Task<(Peer Peer, HboneDestination Destination)> NodeServerAsync() => await ServerAsync((key, cert) =>
+        Node("connect-server.js", new { key, cert, ca = RootPath }));
+
+    public async Task<(Peer Peer, HboneDestination Destination)> PythonServerAsync() => await ServerAsync((key, cert) =>
+        PythonPeer(new { role = "server", key, cert, ca = RootPath }));
+
+    public Peer PythonClient(HboneListener listener, string role, int size = 0)
+    {
+        var (key, cert) = Write(new TestLeaf());
+        return PythonPeer(new { role, port = listener.LocalEndPoint.Port, key, cert, ca = RootPath, size });
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Certificates.DisposeAsync();
+        _authority.Dispose();
+        _directory.Delete(recursive: true);
+    }
+
+    private async Task<(Peer Peer, HboneDestination Destination)> ServerAsync(Func<string, string, Peer> start)
+    {
+        var (key, cert) = Write(new TestLeaf { Uris = [Cart.ToString()] });
+        var peer = start(key, cert);
+        var port = int.Parse(await peer.SaysAsync("listening "));
+        return (peer, new HboneDestination(Web, [Cart], new IPEndPoint(IPAddress.Loopback, port)));
+    }
+
+    private static Peer Node(string script, object options) => Peer.Start("node", Script(script), JsonSerializer.Serialize(options));
+
+    private static Peer PythonPeer(object options) => Peer.Start(Python, Script("h2_peer.py"), JsonSerializer.Serialize(options));
+
+    private static string Script(string name) => Path.Combine(AppContext.BaseDirectory, "Peers", name);
+}
