@@ -31,11 +31,40 @@ public sealed class Peer : IAsyncDisposable
         }
     }
 
-    public static Peer Start(string program, params IEnumerable<string> arguments) => new(Process.Start(
-        new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true })!);
+    public static Peer Start(string program, params IEnumerable<string> arguments) => Start(new Dictionary<string, string>(), program, arguments);
+
+    /// <summary>Starts a program with further environment variables.</summary>
+    public static Peer Start(IReadOnlyDictionary<string, string> environment, string program, params IEnumerable<string> arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        return new Peer(Process.Start(start)!);
+    }
+
+    /// <summary>Sends it a signal, by name: TERM, INT.</summary>
+    public void Signal(string signal) => Process.Start("kill", [$"-{signal}", _process.Id.ToString()]).WaitForExit();
+
+    /// <summary>Waits for its end, and returns its exit status.</summary>
+    public async Task<int> ExitAsync()
+    {
+        await _process.WaitForExitAsync().InTime();
+        await _reading.InTime();
+        return _process.ExitCode;
+    }
+
+    /// <summary>Waits for a line that contains all of these, and returns it; fails with all that was said when it does not come.</summary>
+    public Task<string> LogsAsync(params string[] parts) =>
+        FindAsync($"a line with {string.Join(" and ", parts)}", line => parts.All(part => line.Contains(part, StringComparison.Ordinal)));
 
     /// <summary>Waits for a line that begins with this, and returns what follows; fails with all that was said when it does not come.</summary>
-    public async Task<string> SaysAsync(string beginning)
+    public async Task<string> SaysAsync(string beginning) =>
+        (await FindAsync($"'{beginning}'", line => line.StartsWith(beginning, StringComparison.Ordinal)))[beginning.Length..].Trim();
+
+    private async Task<string> FindAsync(string what, Predicate<string> match)
     {
         var clock = Stopwatch.StartNew();
         while (true)
@@ -44,9 +73,9 @@ public sealed class Peer : IAsyncDisposable
             bool ended;
             lock (_gate)
             {
-                if (_lines.Find(line => line.StartsWith(beginning, StringComparison.Ordinal)) is { } found)
+                if (_lines.Find(match) is { } found)
                 {
-                    return found[beginning.Length..].Trim();
+                    return found;
                 }
 
                 (news, ended) = (_news.Task, _ended);
@@ -55,7 +84,7 @@ public sealed class Peer : IAsyncDisposable
             var left = Eventually.Bound - clock.Elapsed;
             if (ended || left <= TimeSpan.Zero || await Task.WhenAny(news, Task.Delay(left)) != news)
             {
-                throw new XunitException($"the peer did not say '{beginning}'{(ended ? " before it ended" : "")}; it said:{Environment.NewLine}{Output}");
+                throw new XunitException($"the peer did not say {what}{(ended ? " before it ended" : "")}; it said:{Environment.NewLine}{Output}");
             }
         }
     }

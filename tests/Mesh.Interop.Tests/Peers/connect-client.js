@@ -1,12 +1,12 @@
 // An HBONE client: one CONNECT, and what the mode says. Tells in lines what it sees.
-// Argument: { port, key, cert, ca, mode, size }. Without key it has no certificate.
+// Argument: { host, port, key, cert, ca, mode, size, authority }. Without key it has no certificate.
 const http2 = require('node:http2');
 const fs = require('node:fs');
 const { sendRandom, sum, text } = require('./octets.js');
 
 const options = JSON.parse(process.argv[2]);
 const read = (path) => (path ? fs.readFileSync(path) : undefined);
-const session = http2.connect(`https://127.0.0.1:${options.port}`, {
+const session = http2.connect(`https://${options.host ?? '127.0.0.1'}:${options.port}`, {
   key: read(options.key),
   cert: read(options.cert),
   ca: read(options.ca),
@@ -20,7 +20,7 @@ session.on('error', (error) => console.log(`session-error ${error.code} ${error.
 session.on('close', () => console.log('session-closed'));
 session.on('goaway', (code) => console.log(`goaway ${code}`));
 
-const stream = session.request({ ':method': 'CONNECT', ':authority': '10.0.0.1:80', baggage: 'k8s.cluster.name=node' });
+const stream = session.request({ ':method': 'CONNECT', ':authority': options.authority ?? '10.0.0.1:80', baggage: 'k8s.cluster.name=node' });
 stream.on('error', (error) => console.log(`stream-error ${error.code}`));
 stream.on('response', (headers) => {
   console.log(`status ${headers[':status']} ${headers.baggage ?? ''}`);
