@@ -92,6 +92,12 @@ internal sealed class ZtunnelEnvironment
             }
         }
 
+        // The host tells of a failed start with a stack trace, the program with a sentence.
+        if (category.StartsWith("Microsoft.Extensions.Hosting", StringComparison.Ordinal))
+        {
+            return false;
+        }
+
         // The web server's own lines are of no interest to those who run a proxy.
         return level >= (category.StartsWith("Microsoft.", StringComparison.Ordinal) && minimum < LogLevel.Warning ? LogLevel.Warning : minimum);
     }

@@ -54,7 +54,7 @@ public sealed class PolicyEditTests
         nodes.WritePolicies(DenyWeb.Replace("action: Deny", "action: Dney", StringComparison.Ordinal));
 
         var line = await nodes.Cart.LogsAsync("the last good state stays");
-        Assert.Contains($"{nodes.File}:15:11: 'action' is 'Dney'; allowed are Allow, Deny", line, StringComparison.Ordinal);
+        Assert.Contains($"{nodes.File}:16:11: 'action' is 'Dney'; allowed are Allow, Deny", line, StringComparison.Ordinal);
         Assert.Equal("after", await open.EchoAsync("after"));
         await using var late = await nodes.ConnectAsync();
         Assert.Equal("late", await late.EchoAsync("late"));

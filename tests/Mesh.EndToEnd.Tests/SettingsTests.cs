@@ -55,7 +55,7 @@ public sealed class SettingsTests
         await using var ztunnel = Peer.Start(settings, "dotnet", Executable.PathOf("Mesh.Ztunnel"));
 
         Assert.Equal(1, await ztunnel.ExitAsync());
-        Assert.Contains($"{file}:2:36: an address of 'workloadIps' is '10.0.0.300'; allowed are IPv4 and IPv6 addresses", ztunnel.Output, StringComparison.Ordinal);
+        Assert.Contains($"{file}:2:35: an address of 'workloadIps' is '10.0.0.300'; allowed are IPv4 and IPv6 addresses", ztunnel.Output, StringComparison.Ordinal);
     }
 
     [Theory]

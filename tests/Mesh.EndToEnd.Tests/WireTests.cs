@@ -14,7 +14,7 @@ public sealed class WireTests
         {
             await using var nodes = await TwoNodes.StartAsync();
             var filter = $"host {nodes.CartAddress} and tcp port 15008";
-            await using (var tshark = Peer.Start("tshark", "-i", "lo", "-f", filter, "-w", capture, "-P"))
+            await using (var tshark = Peer.Start("tshark", "-i", "lo", "-f", filter, "-w", capture, "-P", "-l", "-d", "tcp.port==15008,tls"))
             {
                 await tshark.LogsAsync("Capturing on");
                 await using (var connection = await nodes.ConnectAsync())

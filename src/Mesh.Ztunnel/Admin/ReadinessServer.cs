@@ -44,8 +44,16 @@ internal sealed class ReadinessServer : IAsyncDisposable
     public static async Task<ReadinessServer> StartAsync(ZtunnelOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
         var readiness = new ReadinessServer(options, loggers);
-        await readiness._server.StartAsync(cancellationToken);
-        return readiness;
+        try
+        {
+            await readiness._server.StartAsync(cancellationToken);
+            return readiness;
+        }
+        catch (SocketException e)
+        {
+            await readiness.DisposeAsync();
+            throw new IOException($"cannot listen on {options.ListenAddress} port {options.ReadinessPort}: {e.Message}", e);
+        }
     }
 
     /// <summary>Marks one of the gates as passed.</summary>
