@@ -9,7 +9,7 @@ namespace Mesh.Core.Configuration;
 /// <param name="Workloads">The workloads.</param>
 /// <param name="Services">The services.</param>
 /// <param name="Policies">The L4 authorization policies.</param>
-public sealed record LocalConfiguration(ImmutableArray<Workload> Workloads, ImmutableArray<Service> Services, ImmutableArray<Authorization> Policies)
+public sealed record LocalConfiguration(ImmutableArray<Workload> Workloads, ImmutableArray<Service> Services, ImmutableArray<L4Authorization> Policies)
 {
     /// <summary>Reads a file.</summary>
     /// <exception cref="ConfigurationException">The file has faults; each names line and column, what is wrong and what is allowed.</exception>

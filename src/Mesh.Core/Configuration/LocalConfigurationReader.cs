@@ -7,7 +7,6 @@ using Mesh.Core.Workloads;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
-using Authorization = Mesh.Core.Policy.Authorization;
 
 namespace Mesh.Core.Configuration;
 
@@ -179,14 +178,14 @@ internal sealed class LocalConfigurationReader(string file)
         return service;
     }
 
-    private Authorization? ReadPolicy(YamlNode node)
+    private L4Authorization? ReadPolicy(YamlNode node)
     {
         if (YamlMapping.Of(node, "a policy", _faults) is not { } map)
         {
             return null;
         }
 
-        var policy = new Authorization
+        var policy = new L4Authorization
         {
             Name = map.Text("name", required: true),
             Namespace = map.Text("namespace", required: true),

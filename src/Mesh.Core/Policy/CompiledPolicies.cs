@@ -7,7 +7,7 @@ internal sealed class CompiledPolicies
 {
     public static readonly CompiledPolicies None = new([]);
 
-    public CompiledPolicies(IEnumerable<Authorization> policies)
+    public CompiledPolicies(IEnumerable<L4Authorization> policies)
     {
         // A fixed order, whatever order they came in: of several that match, always the same one is named.
         Policies = [.. policies.OrderBy(policy => policy.Key, StringComparer.Ordinal)];
@@ -20,7 +20,7 @@ internal sealed class CompiledPolicies
         HasDryRun = Policies.Any(policy => policy.DryRun);
     }
 
-    public ImmutableArray<Authorization> Policies { get; }
+    public ImmutableArray<L4Authorization> Policies { get; }
 
     public RuleIndex Deny { get; }
 

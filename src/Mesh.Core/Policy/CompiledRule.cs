@@ -6,7 +6,7 @@ namespace Mesh.Core.Policy;
 /// <summary>One rule of a policy, ready to be asked, with the words for its verdict.</summary>
 internal sealed class CompiledRule
 {
-    private CompiledRule(Authorization policy, int number, int order, ImmutableArray<ImmutableArray<CompiledMatch>> clauses)
+    private CompiledRule(L4Authorization policy, int number, int order, ImmutableArray<ImmutableArray<CompiledMatch>> clauses)
     {
         Policy = policy;
         Number = number;
@@ -15,7 +15,7 @@ internal sealed class CompiledRule
         Allowed = new L4Decision.Allowed(policy.Key, number, $"allowed by policy {policy.Key}, rule {number}: {PolicyText.Rule(policy.Rules[number - 1])}");
     }
 
-    public Authorization Policy { get; }
+    public L4Authorization Policy { get; }
 
     /// <summary>Counted from 1, as people do.</summary>
     public int Number { get; }
@@ -28,7 +28,7 @@ internal sealed class CompiledRule
     public L4Decision.Allowed Allowed { get; }
 
     /// <summary>Null when the rule can never match.</summary>
-    public static CompiledRule? Compile(Authorization policy, int number, int order)
+    public static CompiledRule? Compile(L4Authorization policy, int number, int order)
     {
         var clauses = ImmutableArray.CreateBuilder<ImmutableArray<CompiledMatch>>();
         foreach (var clause in policy.Rules[number - 1].Clauses)

@@ -27,26 +27,26 @@ public sealed class L4PolicySet
     public int Count => _byKey.Count;
 
     /// <summary>The policies, in no particular order.</summary>
-    public IEnumerable<Authorization> Policies => _byKey.Values.Select(compiled => compiled.Policies[0]);
+    public IEnumerable<L4Authorization> Policies => _byKey.Values.Select(compiled => compiled.Policies[0]);
 
     internal CompiledPolicies Global => _global;
 
     /// <summary>Makes a set of policies; of several with one key the last counts.</summary>
-    public static L4PolicySet Create(params IEnumerable<Authorization> policies) => Empty.With(policies, []);
+    public static L4PolicySet Create(params IEnumerable<L4Authorization> policies) => Empty.With(policies, []);
 
     /// <summary>Finds a policy by its key, <c>namespace/name</c>.</summary>
-    public bool TryGet(string key, [NotNullWhen(true)] out Authorization? policy)
+    public bool TryGet(string key, [NotNullWhen(true)] out L4Authorization? policy)
     {
         policy = _byKey.TryGetValue(key, out var compiled) ? compiled.Policies[0] : null;
         return policy is not null;
     }
 
     /// <summary>A set with policies removed, by key, and then others added or replaced. Unknown keys are passed over.</summary>
-    public L4PolicySet With(IEnumerable<Authorization> upserts, IEnumerable<string> removals)
+    public L4PolicySet With(IEnumerable<L4Authorization> upserts, IEnumerable<string> removals)
     {
         var byKey = _byKey.ToBuilder();
-        var changed = new Dictionary<string, Dictionary<string, Authorization>>();
-        Dictionary<string, Authorization>? global = null;
+        var changed = new Dictionary<string, Dictionary<string, L4Authorization>>();
+        Dictionary<string, L4Authorization>? global = null;
         foreach (var key in removals)
         {
             Remove(key);
@@ -83,7 +83,7 @@ public sealed class L4PolicySet
         }
 
         // The policies that stand with this one, as they will be; null when it stands alone.
-        Dictionary<string, Authorization>? Members(Authorization policy)
+        Dictionary<string, L4Authorization>? Members(L4Authorization policy)
         {
             switch (policy.Scope)
             {

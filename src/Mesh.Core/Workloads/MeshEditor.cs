@@ -17,7 +17,7 @@ public sealed class MeshEditor
     private readonly ImmutableDictionary<NetworkAddress, ImmutableArray<Service>>.Builder _servicesByVip;
     private readonly ImmutableDictionary<string, ImmutableArray<Service>>.Builder _servicesByHostname;
     private readonly ImmutableDictionary<NamespacedHostname, Service>.Builder _servicesWithRanges;
-    private readonly Dictionary<string, Authorization> _policies = [];
+    private readonly Dictionary<string, L4Authorization> _policies = [];
     private readonly HashSet<string> _removedPolicies = [];
 
     internal MeshEditor(MeshSnapshot before)
@@ -124,7 +124,7 @@ public sealed class MeshEditor
     }
 
     /// <summary>Adds a policy, or replaces the one with its key.</summary>
-    public void Upsert(Authorization policy)
+    public void Upsert(L4Authorization policy)
     {
         ArgumentNullException.ThrowIfNull(policy);
         _policies[policy.Key] = policy;

@@ -29,7 +29,7 @@ public sealed class MeshState
     }
 
     /// <summary>Publishes a whole mesh in place of the current one.</summary>
-    public void Replace(IEnumerable<Workload> workloads, IEnumerable<Service> services, IEnumerable<Authorization> policies)
+    public void Replace(IEnumerable<Workload> workloads, IEnumerable<Service> services, IEnumerable<L4Authorization> policies)
     {
         var editor = new MeshEditor(MeshSnapshot.Empty);
         foreach (var workload in workloads)

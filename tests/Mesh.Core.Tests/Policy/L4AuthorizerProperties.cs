@@ -28,7 +28,7 @@ public sealed class L4AuthorizerProperties(ITestOutputHelper output)
         edit =>
         {
             var grown = L4PolicySet.Empty;
-            var plain = new Dictionary<string, Authorization>();
+            var plain = new Dictionary<string, L4Authorization>();
             for (var i = 0; i < edit.Changes.Length; i++)
             {
                 var removal = i < edit.Removals.Length ? edit.Removals[i] : "shop/none";
@@ -65,7 +65,7 @@ public sealed class L4AuthorizerProperties(ITestOutputHelper output)
         from clauses in UpTo(2, from matches in UpTo(2, Match) select new AuthorizationClause([.. matches]))
         select new AuthorizationRule([.. clauses]);
 
-    private static Gen<Authorization> Policy =>
+    private static Gen<L4Authorization> Policy =>
         from key in Gen.Elements(Keys)
         from scope in Gen.Elements(Enum.GetValues<AuthorizationScope>())
         from deny in Gen.Elements(true, false)
@@ -130,18 +130,18 @@ public sealed class L4AuthorizerProperties(ITestOutputHelper output)
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(cases).WithReplay(Seed, Gamma), property);
     }
 
-    private sealed record Case(ImmutableArray<Authorization> Policies, ImmutableArray<string> Listed, ImmutableArray<L4Connection> Connections)
+    private sealed record Case(ImmutableArray<L4Authorization> Policies, ImmutableArray<string> Listed, ImmutableArray<L4Connection> Connections)
     {
         public override string ToString() => string.Join('\n', [.. Policies.Select(Words), $"listed: {string.Join(", ", Listed)}", .. Connections.Select(one => one.ToString())]);
 
-        private static string Words(Authorization policy) =>
+        private static string Words(L4Authorization policy) =>
             $"{policy.Action} {policy.Key} {policy.Scope}{(policy.DryRun ? " dry-run" : "")}: {string.Join(" | ", policy.Rules.Select(PolicyText.Rule))}";
     }
 
     /// <summary>ztunnel §9, line by line.</summary>
     private static class PlainReading
     {
-        public static (bool Allowed, bool Notes) Decide(ImmutableArray<Authorization> policies, string ns, ImmutableArray<string> listed, L4Connection connection)
+        public static (bool Allowed, bool Notes) Decide(ImmutableArray<L4Authorization> policies, string ns, ImmutableArray<string> listed, L4Connection connection)
         {
             // §9.1.
             var applicable = policies.Where(policy => policy.Scope is AuthorizationScope.Global
@@ -162,7 +162,7 @@ public sealed class L4AuthorizerProperties(ITestOutputHelper output)
         }
 
         // §9.3.
-        private static bool Matches(Authorization policy, L4Connection connection) =>
+        private static bool Matches(L4Authorization policy, L4Connection connection) =>
             policy.Rules.Any(rule => rule.Clauses.All(clause =>
                 clause.Matches.IsEmpty || clause.Matches.Any(match => Matches(match, policy.Action, connection))));
 

@@ -144,9 +144,9 @@ public sealed class L4AuthorizerTests
         allowed,
         L4PolicySet.Create(Deny("shop/strict", When(Is(NotPrincipals, "*"), Is(NotDestinationPorts, "9090")))).Decide(From(null, port: port)) is L4Decision.Allowed);
 
-    private static void Allows(L4Connection connection, params Authorization[] policies) =>
+    private static void Allows(L4Connection connection, params L4Authorization[] policies) =>
         Assert.IsType<L4Decision.Allowed>(L4PolicySet.Create(policies).Decide(connection));
 
-    private static void Denies(L4Connection connection, params Authorization[] policies) =>
+    private static void Denies(L4Connection connection, params L4Authorization[] policies) =>
         Assert.IsType<L4Decision.Denied>(L4PolicySet.Create(policies).Decide(connection));
 }

@@ -140,7 +140,7 @@ public sealed class L4DecisionTests
     [InlineData(false)]
     public void Of_several_policies_that_match_the_first_by_name_is_named_whatever_order_they_came_in(bool reversed)
     {
-        Authorization[] policies = [Allow("shop/a", FromShop), Allow("shop/b", FromShop)];
+        L4Authorization[] policies = [Allow("shop/a", FromShop), Allow("shop/b", FromShop)];
         Assert.Equal("shop/a", L4PolicySet.Create(reversed ? policies.Reverse() : policies).Decide(From(Web)).Policy);
     }
 
@@ -151,8 +151,8 @@ public sealed class L4DecisionTests
     [Fact]
     public void A_decision_shows_its_reason() => Assert.Equal("explicitly denied by: shop/d, rule 1: namespaces shop", Decide(From(Web), Deny("shop/d", FromShop)).ToString());
 
-    private static L4Decision Decide(L4Connection connection, params Authorization[] policies) => L4PolicySet.Create(policies).Decide(connection);
+    private static L4Decision Decide(L4Connection connection, params L4Authorization[] policies) => L4PolicySet.Create(policies).Decide(connection);
 
-    private static string[] Remedies(L4Connection connection, params Authorization[] policies) =>
+    private static string[] Remedies(L4Connection connection, params L4Authorization[] policies) =>
         [.. Assert.IsType<L4Decision.Denied>(Decide(connection, policies)).Remedies];
 }

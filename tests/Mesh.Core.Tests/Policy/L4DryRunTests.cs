@@ -63,7 +63,7 @@ public sealed class L4DryRunTests
     public void A_dry_run_selector_policy_that_is_listed_is_reported() => Assert.Single(
         L4PolicySet.Create(Deny("shop/p", FromShop).DryRun().ForSelector()).Decide(From(Web), "shop/p").DryRun);
 
-    private static string[] Notes(params Authorization[] policies) => [.. Decide(policies).DryRun];
+    private static string[] Notes(params L4Authorization[] policies) => [.. Decide(policies).DryRun];
 
-    private static L4Decision Decide(params Authorization[] policies) => L4PolicySet.Create(policies).Decide(From(Web));
+    private static L4Decision Decide(params L4Authorization[] policies) => L4PolicySet.Create(policies).Decide(From(Web));
 }

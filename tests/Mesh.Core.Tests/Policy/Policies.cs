@@ -11,15 +11,15 @@ internal static class Policies
 
     public static readonly SpiffeId Teller = SpiffeId.Parse("spiffe://bank.example/ns/bank/sa/teller");
 
-    public static Authorization Allow(string key, params ImmutableArray<AuthorizationRule> rules) => Make(key, AuthorizationAction.Allow, rules);
+    public static L4Authorization Allow(string key, params ImmutableArray<AuthorizationRule> rules) => Make(key, AuthorizationAction.Allow, rules);
 
-    public static Authorization Deny(string key, params ImmutableArray<AuthorizationRule> rules) => Make(key, AuthorizationAction.Deny, rules);
+    public static L4Authorization Deny(string key, params ImmutableArray<AuthorizationRule> rules) => Make(key, AuthorizationAction.Deny, rules);
 
-    public static Authorization DryRun(this Authorization policy) => policy with { DryRun = true };
+    public static L4Authorization DryRun(this L4Authorization policy) => policy with { DryRun = true };
 
-    public static Authorization Global(this Authorization policy) => policy with { Scope = AuthorizationScope.Global };
+    public static L4Authorization Global(this L4Authorization policy) => policy with { Scope = AuthorizationScope.Global };
 
-    public static Authorization ForSelector(this Authorization policy) => policy with { Scope = AuthorizationScope.WorkloadSelector };
+    public static L4Authorization ForSelector(this L4Authorization policy) => policy with { Scope = AuthorizationScope.WorkloadSelector };
 
     /// <summary>A rule of one clause with one match: all the conditions must hold.</summary>
     public static AuthorizationRule When(params AuthorizationMatch[] conditions) => new(Either(All(conditions)));
@@ -85,7 +85,7 @@ internal static class Policies
     public static L4Decision Decide(this L4PolicySet policies, L4Connection connection, params ImmutableArray<string> listed) =>
         L4Authorizer.Authorize(policies, "shop", listed, connection);
 
-    private static Authorization Make(string key, AuthorizationAction action, ImmutableArray<AuthorizationRule> rules) => new()
+    private static L4Authorization Make(string key, AuthorizationAction action, ImmutableArray<AuthorizationRule> rules) => new()
     {
         Namespace = key.Split('/')[0],
         Name = key.Split('/')[1],

@@ -7,7 +7,7 @@ namespace Mesh.Core.Workloads;
 
 public sealed class MeshStateTests(ITestOutputHelper output)
 {
-    private static readonly Authorization Policy = Policies.Deny("shop/p", new AuthorizationRule());
+    private static readonly L4Authorization Policy = Policies.Deny("shop/p", new AuthorizationRule());
     private readonly MeshState _mesh = new();
 
     [Fact]

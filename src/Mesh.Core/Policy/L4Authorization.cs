@@ -27,7 +27,7 @@ public enum AuthorizationAction
 }
 
 /// <summary>An L4 authorization policy as the control plane sends it: <c>istio.security.Authorization</c> (ztunnel §6.2, §9).</summary>
-public sealed record Authorization
+public sealed record L4Authorization
 {
     /// <summary>The name within the namespace.</summary>
     public required string Name { get; init; }
