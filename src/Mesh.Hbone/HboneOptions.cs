@@ -31,9 +31,6 @@ public sealed class HboneOptions
     /// <summary>How long the TLS handshake and the HTTP/2 preface may take together. Default 10 seconds.</summary>
     public TimeSpan HandshakeTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>How many TLS handshakes a listener does at once; others wait. At least 1; default 64.</summary>
-    public int MaxConcurrentHandshakes { get; set; } = 64;
-
     /// <summary>Says what is wrong with the settings; null when nothing is.</summary>
     public string? Validate() =>
         Range(nameof(StreamWindowSize), StreamWindowSize, Http2.FlowWindow.Default, int.MaxValue)
@@ -41,7 +38,6 @@ public sealed class HboneOptions
         ?? Range(nameof(MaxFrameSize), MaxFrameSize, Http2.FrameHeader.DefaultMaxLength, Http2.FrameHeader.LargestMaxLength)
         ?? Range(nameof(MaxHeaderListSize), MaxHeaderListSize, 1024, 16 * 1024 * 1024)
         ?? Range(nameof(MaxConcurrentStreams), MaxConcurrentStreams, 1, int.MaxValue)
-        ?? Range(nameof(MaxConcurrentHandshakes), MaxConcurrentHandshakes, 1, int.MaxValue)
         ?? Positive(nameof(KeepAliveInterval), KeepAliveInterval)
         ?? Positive(nameof(KeepAliveTimeout), KeepAliveTimeout)
         ?? Positive(nameof(ConnectTimeout), ConnectTimeout)

@@ -26,7 +26,7 @@ public static class ZtunnelServiceCollectionExtensions
         services.AddOptions<ZtunnelOptions>().Configure(configure).ValidateOnStart();
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IValidateOptions<ZtunnelOptions>, ZtunnelOptionsValidator>());
         services.TryAddSingleton(TimeProvider.System);
-        services.TryAddSingleton<Random>();
+        services.TryAddSingleton<Random>(_ => new SharedRandom());
         services.TryAddSingleton<MeshState>();
         services.TryAddSingleton<TransportFactory>(provider => new SocketTransportFactory(provider.GetRequiredService<IOptions<ZtunnelOptions>>().Value.KeepAlive));
         services.TryAddSingleton(provider => new WorkloadCertificates(

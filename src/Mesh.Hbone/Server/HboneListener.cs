@@ -51,7 +51,6 @@ public sealed class HboneListener : IAsyncDisposable
     private readonly Channel<HboneRequest> _requests = Channel.CreateUnbounded<HboneRequest>(new UnboundedChannelOptions { AllowSynchronousContinuations = false });
     private readonly CancellationTokenSource _stopAccepting = new();
     private readonly CancellationTokenSource _stop = new();
-    private readonly SemaphoreSlim _handshakes;
     private readonly TransportListener _listener;
     private readonly HboneListenerOptions _options;
     private readonly Task _accepting;
@@ -61,7 +60,6 @@ public sealed class HboneListener : IAsyncDisposable
     {
         _listener = listener;
         _options = options;
-        _handshakes = new SemaphoreSlim(options.Hbone.MaxConcurrentHandshakes);
         _accepting = Task.Run(AcceptConnectionsAsync);
     }
 
@@ -257,17 +255,8 @@ public sealed class HboneListener : IAsyncDisposable
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, _stop.Token);
         try
         {
-            await _handshakes.WaitAsync(either.Token);
-            try
-            {
-                var certificate = await _options.Certificate(either.Token);
-                await tls.AuthenticateAsServerAsync(SpiffeTls.ServerOptions(certificate, _options.Trust, peer, _options.Time), either.Token);
-            }
-            finally
-            {
-                _handshakes.Release();
-            }
-
+            var certificate = await _options.Certificate(either.Token);
+            await tls.AuthenticateAsServerAsync(SpiffeTls.ServerOptions(certificate, _options.Trust, peer, _options.Time), either.Token);
             if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2)
             {
                 throw new AuthenticationException("the client does not offer h2 (ALPN)");

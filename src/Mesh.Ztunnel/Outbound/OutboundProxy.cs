@@ -189,16 +189,22 @@ internal sealed class OutboundProxy : IAsyncDisposable
     {
         using var deadline = new CancellationTokenSource(Socks5Timeout, _context.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, closed);
-        var target = await Socks5.ReadRequestAsync(application.Stream, either.Token);
-        var address = target.Address ?? await ResolveAsync(target.Hostname!, local, application.RemoteEndPoint.AddressFamily, either.Token);
-        if (address is null)
+        try
         {
-            await Socks5.ReplyAsync(application.Stream, Socks5Reply.HostUnreachable, either.Token);
-            throw new Socks5Exception($"the host name '{target.Hostname}' cannot be resolved");
-        }
+            var target = await Socks5.ReadRequestAsync(application.Stream, either.Token);
+            if ((target.Address ?? await ResolveAsync(target.Hostname!, local, application.RemoteEndPoint.AddressFamily, either.Token)) is not { } address)
+            {
+                await Socks5.ReplyAsync(application.Stream, Socks5Reply.HostUnreachable, either.Token);
+                throw new Socks5Exception($"the host name '{target.Hostname}' cannot be resolved");
+            }
 
-        await Socks5.ReplyAsync(application.Stream, Socks5Reply.Succeeded, either.Token);
-        return NetworkAddress.Canonical(new IPEndPoint(address, target.Port));
+            await Socks5.ReplyAsync(application.Stream, Socks5Reply.Succeeded, either.Token);
+            return NetworkAddress.Canonical(new IPEndPoint(address, target.Port));
+        }
+        catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
+        {
+            throw new Socks5Exception($"the SOCKS client did not complete its request within {Socks5Timeout}", e);
+        }
     }
 
     // A service of the mesh by its name, else whatever the system's resolver says.

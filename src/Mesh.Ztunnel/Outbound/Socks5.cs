@@ -18,7 +18,7 @@ internal enum Socks5Reply : byte
 }
 
 /// <summary>The client speaks SOCKS5 wrongly, or wants what we do not offer.</summary>
-internal sealed class Socks5Exception(string message) : IOException(message);
+internal sealed class Socks5Exception(string message, Exception? innerException = null) : IOException(message, innerException);
 
 /// <summary>The server's side of the SOCKS5 opening (RFC 1928): no authentication, CONNECT only.</summary>
 internal static class Socks5
