@@ -1,0 +1,96 @@
+using Mesh.Hbone.Http2.Hpack;
+using Mesh.Testing;
+
+namespace Mesh.Hbone.Http2;
+
+/// <summary>What happens while the writer is at work.</summary>
+public sealed class Http2WriterTests
+{
+    [Fact]
+    public async Task A_refusal_that_waits_for_the_writer_still_tells_the_client_to_send_no_more()
+    {
+        GatedStream gate = null!;
+        await using var peer = await Http2Peer.ClientAsync(wrap: stream => gate = new GatedStream(stream));
+        var stream = await peer.OpenAsync(1);
+        await gate.CloseAsync(() => peer.SendAsync(FrameType.Ping, FrameFlags.None, 0, new byte[8]));
+
+        // The writer is held in the answer to the PING. Refuse does these two.
+        peer.Connection.Respond(stream, [new HeaderField(":status", "503")], endStream: true);
+        stream.Release();
+        gate.Open();
+
+        Assert.True((await peer.ExpectAsync(FrameType.Headers, 1)).EndsStream);
+        await Eventually.Until("the stream is over", () => peer.Connection.ActiveStreams == 0);
+        await peer.ExpectResetAsync(1, Http2ErrorCode.NoError);
+    }
+
+    /// <summary>A stream whose writes wait while it is closed.</summary>
+    private sealed class GatedStream(Stream inner) : Stream
+    {
+        private readonly TaskCompletionSource _held = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private TaskCompletionSource? _gate;
+
+        public override bool CanRead => true;
+
+        public override bool CanWrite => true;
+
+        public override bool CanSeek => false;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public async Task CloseAsync(Func<Task> provoke)
+        {
+            _gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            await provoke();
+            await _held.Task.InTime();
+        }
+
+        public void Open() => _gate!.SetResult();
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => inner.ReadAsync(buffer, cancellationToken);
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (_gate is { } gate)
+            {
+                _held.TrySetResult();
+                await gate.Task;
+            }
+
+            await inner.WriteAsync(buffer, cancellationToken);
+        }
+
+        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override void Flush()
+        {
+        }
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+            {
+                _gate?.TrySetResult();
+                inner.Dispose();
+            }
+
+            base.Dispose(disposing);
+        }
+    }
+}
