@@ -97,6 +97,7 @@ public sealed class NodeServerTests : IAsyncLifetime
         await using var ending = peer;
         await using var pool = _files.Pool();
         await using var tunnel = await pool.ConnectAsync(destination, "reset:80").InTime();
+        await tunnel.Output.SayAsync("give up", complete: false);
 
         var reset = await Assert.ThrowsAsync<HboneException>(() => tunnel.Input.SumAsync().InTime());
         Assert.Equal((HboneError.Reset, Http2ErrorCode.InternalError), (reset.Error, reset.Code));

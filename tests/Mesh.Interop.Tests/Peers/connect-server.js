@@ -47,7 +47,7 @@ const modes = {
   },
   reset(stream) {
     stream.respond({ ':status': 200 });
-    stream.destroy(new Error('given up'));
+    stream.once('data', () => stream.destroy(new Error('given up')));
   },
   refuse400: refuse(400),
   refuse401: refuse(401),
