@@ -28,11 +28,6 @@ public sealed class FakeTimeProvider(DateTimeOffset? start = null) : TimeProvide
         {
             timer.Fire();
         }
-
-        lock (_gate)
-        {
-            _now = end;
-        }
     }
 
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
@@ -47,12 +42,15 @@ public sealed class FakeTimeProvider(DateTimeOffset? start = null) : TimeProvide
         lock (_gate)
         {
             var timer = _timers.Where(timer => timer.Due <= end).MinBy(timer => timer.Due);
-            if (timer is not null)
+            if (timer is null)
             {
-                _now = timer.Due > _now ? timer.Due : _now;
-                timer.Reschedule_NeedsLock();
+                // With the look at the timers, so that one which is set meanwhile is not passed over.
+                _now = end;
+                return null;
             }
 
+            _now = timer.Due > _now ? timer.Due : _now;
+            timer.Reschedule_NeedsLock();
             return timer;
         }
     }

@@ -28,10 +28,11 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
     private (long Length, DateTime LastWrite)? _stamp;
     private string? _lastError;
 
-    private LocalConfigurationFile(string path, byte[] seen, MeshState state, TimeProvider time, ILogger logger)
+    private LocalConfigurationFile(string path, byte[] seen, (long Length, DateTime LastWrite)? stamp, MeshState state, TimeProvider time, ILogger logger)
     {
         _path = path;
         _seen = seen;
+        _stamp = stamp;
         _state = state;
         _time = time;
         _logger = logger;
@@ -49,9 +50,10 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentNullException.ThrowIfNull(state);
+        var stamp = Stamp(path);
         var content = File.ReadAllBytes(path);
         LocalConfiguration.Parse(Text(content), path).ApplyTo(state);
-        return new LocalConfigurationFile(path, SHA256.HashData(content), state, time ?? TimeProvider.System, logger ?? NullLogger<LocalConfigurationFile>.Instance);
+        return new LocalConfigurationFile(path, SHA256.HashData(content), stamp, state, time ?? TimeProvider.System, logger ?? NullLogger<LocalConfigurationFile>.Instance);
     }
 
     /// <summary>Ends watching. The state stays as it is.</summary>
@@ -76,6 +78,7 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
             var watcher = new FileSystemWatcher(Path.GetDirectoryName(Path.GetFullPath(_path))!);
             watcher.Changed += (_, _) => _edited.Release();
             watcher.Created += (_, _) => _edited.Release();
+            watcher.Deleted += (_, _) => _edited.Release();
             watcher.Renamed += (_, _) => _edited.Release();
             watcher.EnableRaisingEvents = true;
             return watcher;
@@ -100,7 +103,7 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
             }
             catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
             {
-                if (Stamp() == _stamp)
+                if (Stamp(_path) == _stamp)
                 {
                     continue;
                 }
@@ -121,11 +124,11 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
     {
         try
         {
-            var before = Stamp();
+            var before = Stamp(_path);
             for (var look = 0; look < MaxSettleLooks; look++)
             {
                 await Task.Delay(SettleInterval, _time, _stop.Token);
-                var now = Stamp();
+                var now = Stamp(_path);
                 if (now == before)
                 {
                     break;
@@ -149,11 +152,11 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
     }
 
     /// <summary>Length and time of the last write, of the file that the path leads to; nothing when there is none.</summary>
-    private (long Length, DateTime LastWrite)? Stamp()
+    private static (long Length, DateTime LastWrite)? Stamp(string path)
     {
         try
         {
-            using var handle = File.OpenHandle(_path);
+            using var handle = File.OpenHandle(path);
             return (RandomAccess.GetLength(handle), File.GetLastWriteTimeUtc(handle));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -174,11 +177,6 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
             }
 
             _seen = hash;
-            if (content.Length == 0)
-            {
-                throw new ConfigurationException([new ConfigurationDiagnostic(_path, 1, 1, "the file is empty; remove its entries one by one to empty a mesh")]);
-            }
-
             var configuration = LocalConfiguration.Parse(Text(content), _path);
             configuration.ApplyTo(_state);
             Volatile.Write(ref _lastError, null);

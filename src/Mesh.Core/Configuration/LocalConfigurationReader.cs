@@ -49,32 +49,45 @@ internal sealed class LocalConfigurationReader(string file)
             return null;
         }
 
+        var parser = new MarkedParser(yaml);
         try
         {
-            if (!IsShallow(yaml))
+            if (!IsShallow(parser))
             {
                 return null;
             }
 
+            parser = new MarkedParser(yaml);
             var stream = new YamlStream();
-            stream.Load(new StringReader(yaml));
+            stream.Load(parser);
             if (stream.Documents.Count > 1)
             {
                 _faults.Add(stream.Documents[1].RootNode, "the file has more than one document; one is allowed");
             }
 
-            return stream.Documents.Count == 0 || stream.Documents[0].RootNode is YamlScalarNode { Value: "" or null } ? null : stream.Documents[0].RootNode;
+            if (stream.Documents.Count > 0 && stream.Documents[0].RootNode is not YamlScalarNode { Value: "" or null })
+            {
+                return stream.Documents[0].RootNode;
+            }
+
+            _faults.Add(1, 1, "the file is empty; a mesh with nothing in it is written 'workloads: []'");
         }
         catch (YamlException e)
         {
-            _faults.Add(e.Start.Line, e.Start.Column, $"not valid YAML: {e.InnerException?.Message ?? e.Message}");
-            return null;
+            var place = e.Start.Equals(Mark.Empty) ? parser.Place : e.Start;
+            _faults.Add(place.Line, place.Column, $"not valid YAML: {e.InnerException?.Message ?? e.Message}");
         }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            // The YAML library has other words for some of its faults.
+            _faults.Add(parser.Place.Line, parser.Place.Column, $"not valid YAML: {e.Message}");
+        }
+
+        return null;
     }
 
-    private bool IsShallow(string yaml)
+    private bool IsShallow(MarkedParser parser)
     {
-        var parser = new Parser(new StringReader(yaml));
         var depth = 0;
         while (parser.MoveNext())
         {
@@ -413,7 +426,7 @@ internal sealed class LocalConfigurationReader(string file)
         }
 
         var slash = text.IndexOf('/', StringComparison.Ordinal);
-        if (slash >= 0 && IPAddress.TryParse(text.AsSpan(slash + 1), out var address))
+        if (slash >= 0 && NetworkAddress.TryParseAddress(text.AsSpan(slash + 1), out var address))
         {
             var networkAddress = new NetworkAddress(text[..slash], address);
             CheckReference(destinationNode, () => _addresses.Contains(networkAddress), $"no service or workload has the address '{text}'");
@@ -453,7 +466,7 @@ internal sealed class LocalConfigurationReader(string file)
         }
 
         var slash = text.IndexOf('/', StringComparison.Ordinal);
-        if (slash >= 0 && IPAddress.TryParse(text.AsSpan(slash + 1), out var address))
+        if (slash >= 0 && NetworkAddress.TryParseAddress(text.AsSpan(slash + 1), out var address))
         {
             return new NetworkAddress(text[..slash], address);
         }
@@ -469,9 +482,9 @@ internal sealed class LocalConfigurationReader(string file)
             return null;
         }
 
-        if (IPAddress.TryParse(text, out var address))
+        if (NetworkAddress.TryParseAddress(text, out var address))
         {
-            return NetworkAddress.Canonical(address);
+            return address;
         }
 
         _faults.Add(node, $"{what} is '{text}'; allowed are IPv4 and IPv6 addresses");

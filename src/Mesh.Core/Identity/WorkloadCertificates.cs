@@ -67,6 +67,7 @@ public sealed class WorkloadCertificates : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly ITimer _timer;
     private readonly HashSet<Task> _requests = [];
+    private int _running;
     private bool _disposed;
 
     /// <summary>Makes an empty cache in front of an authority.</summary>
@@ -214,26 +215,25 @@ public sealed class WorkloadCertificates : IAsyncDisposable
             }
 
             var now = _time.GetUtcNow();
-            while (_requests.Count < _options.MaxConcurrentRequests && MostUrgentDue_NeedsLock(now) is { } entry)
+            while (_running < _options.MaxConcurrentRequests && MostUrgentDue_NeedsLock(now) is { } entry)
             {
                 entry.InFlight = true;
+                _running++;
                 var request = Task.Run(() => RequestAsync(entry), CancellationToken.None);
                 _requests.Add(request);
-                _ = request.ContinueWith(RequestEnded, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+                _ = request.ContinueWith(Forget, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
             }
 
             SetTimer_NeedsLock(now);
         }
     }
 
-    private void RequestEnded(Task request)
+    private void Forget(Task request)
     {
         lock (_gate)
         {
             _requests.Remove(request);
         }
-
-        StartDueRequests();
     }
 
     private Entry? MostUrgentDue_NeedsLock(DateTimeOffset now)
@@ -301,51 +301,65 @@ public sealed class WorkloadCertificates : IAsyncDisposable
     private void Complete(Entry entry, WorkloadCertificate? issued, Exception? error)
     {
         TaskCompletionSource<WorkloadCertificate>? waiters = null;
-        WorkloadCertificateStatus status;
+        WorkloadCertificateStatus? status = null;
         lock (_gate)
         {
-            if (_disposed || !_entries.TryGetValue(entry.Identity, out var current) || current != entry)
+            _running--;
+            if (!_disposed && _entries.TryGetValue(entry.Identity, out var current) && current == entry)
             {
-                // Forgotten meanwhile; its waiters know.
-                issued?.Dispose();
-                return;
+                waiters = Complete_NeedsLock(entry, issued, error);
+                status = StatusOf(entry);
             }
+        }
 
-            var now = _time.GetUtcNow();
-            entry.InFlight = false;
-            entry.Error = error;
-            if (issued is not null)
-            {
-                entry.Failures = 0;
-                entry.Certificate = issued;
-                entry.Due = Later(issued.RefreshAt, now + ShortestRenewal);
-                waiters = entry.TakeWaiters();
-            }
-            else
-            {
-                var retry = now + NextBackoff_NeedsLock(entry.Failures++);
-                var valid = entry.Certificate is { } old && old.IsValidAt(now);
-                entry.Due = valid && entry.Certificate!.NotAfter < retry ? Later(entry.Certificate.NotAfter, now + ShortestRenewal) : retry;
-                waiters = valid ? null : entry.TakeWaiters();
-                entry.Certificate = valid ? entry.Certificate : null;
-            }
-
-            entry.Priority = CertificatePriority.Background;
-            status = StatusOf(entry);
+        // First what is next, then the news of it: who hears the news may count on the rest.
+        StartDueRequests();
+        if (status is null)
+        {
+            // Forgotten meanwhile; its waiters know.
+            issued?.Dispose();
+            return;
         }
 
         if (issued is not null)
         {
-            waiters!.SetResult(issued);
+            waiters?.SetResult(issued);
             _logger.CertificateIssued(entry.Identity, issued.NotAfter, status.NextRequestAt);
         }
         else
         {
             waiters?.SetException(error as CertificateAuthorityException ?? new CertificateAuthorityException($"no certificate for {entry.Identity}: {error!.Message}", error));
-            _logger.CertificateFailed(entry.Identity, status.NextRequestAt, entry.Certificate is not null, error!);
+            _logger.CertificateFailed(entry.Identity, status.NextRequestAt, status.Certificate is not null, error!);
         }
 
         Changed?.Invoke(this, status);
+    }
+
+    // Answers who is to be told; nobody when the old certificate goes on serving.
+    private TaskCompletionSource<WorkloadCertificate>? Complete_NeedsLock(Entry entry, WorkloadCertificate? issued, Exception? error)
+    {
+        var now = _time.GetUtcNow();
+        entry.InFlight = false;
+        entry.Error = error;
+        entry.Priority = CertificatePriority.Background;
+        if (issued is not null)
+        {
+            entry.Failures = 0;
+            entry.Certificate = issued;
+            entry.Due = Later(issued.RefreshAt, now + ShortestRenewal);
+            return entry.TakeWaiters();
+        }
+
+        var retry = now + NextBackoff_NeedsLock(entry.Failures++);
+        if (entry.Certificate is { } old && old.IsValidAt(now))
+        {
+            entry.Due = old.NotAfter < retry ? Later(old.NotAfter, now + ShortestRenewal) : retry;
+            return null;
+        }
+
+        entry.Due = retry;
+        entry.Certificate = null;
+        return entry.TakeWaiters();
     }
 
     private TimeSpan NextBackoff_NeedsLock(int failures)

@@ -15,11 +15,15 @@ public static class AddressRange
         ArgumentNullException.ThrowIfNull(text);
         range = default;
         var slash = text.IndexOf('/', StringComparison.Ordinal);
-        if (!IPAddress.TryParse(slash < 0 ? text : text.AsSpan(0, slash), out var address))
+        var host = slash < 0 ? text : text[..slash];
+        if (!NetworkAddress.TryParseAddress(host, out var address))
         {
             return false;
         }
 
+        // An IPv4 range in IPv6 form counts its length from there.
+        var isMapped = host.Contains(':', StringComparison.Ordinal) && address.AddressFamily is AddressFamily.InterNetwork;
+        address = isMapped ? address.MapToIPv6() : address;
         var bits = address.AddressFamily is AddressFamily.InterNetwork ? 32 : 128;
         var length = bits;
         if (slash >= 0 && !(int.TryParse(text.AsSpan(slash + 1), System.Globalization.NumberStyles.None, null, out length) && length <= bits))

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 
 namespace Mesh.Core.Workloads;
@@ -23,6 +24,21 @@ public readonly record struct NetworkAddress
     /// <summary>The address.</summary>
     public IPAddress Address { get; }
 
+    /// <summary>Reads an address strictly: IPv4 as four decimal numbers, IPv6 without a scope; IPv4 in IPv6 form becomes IPv4.</summary>
+    /// <remarks><see cref="IPAddress.TryParse(string, out IPAddress)"/> also takes 80, 10.1, 010.0.0.1 and 0x0a.0.0.1, which are other addresses than they look.</remarks>
+    public static bool TryParseAddress(ReadOnlySpan<char> text, [NotNullWhen(true)] out IPAddress? address)
+    {
+        address = null;
+        var strict = text.Contains(':') ? !text.ContainsAny('%', '[', ']') : IsDottedDecimal(text);
+        if (!strict || !IPAddress.TryParse(text, out var parsed))
+        {
+            return false;
+        }
+
+        address = Canonical(parsed);
+        return true;
+    }
+
     /// <summary>The address with an IPv4-mapped IPv6 address turned into IPv4.</summary>
     public static IPAddress Canonical(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
 
@@ -32,4 +48,21 @@ public readonly record struct NetworkAddress
 
     /// <summary><c>network/address</c>, as configuration writes it.</summary>
     public override string ToString() => $"{Network}/{Address}";
+
+    private static bool IsDottedDecimal(ReadOnlySpan<char> text)
+    {
+        var parts = 0;
+        foreach (var range in text.Split('.'))
+        {
+            var part = text[range];
+            if (part.Length is 0 or > 3 || part.ContainsAnyExceptInRange('0', '9') || part is ['0', _, ..])
+            {
+                return false;
+            }
+
+            parts++;
+        }
+
+        return parts == 4;
+    }
 }

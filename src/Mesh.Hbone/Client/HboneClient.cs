@@ -44,9 +44,10 @@ public sealed class HboneClient
     /// <param name="headers">Headers of the request.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="HboneException">There is no tunnel; the error says at which step it failed.</exception>
+    /// <exception cref="ArgumentException">The authority is empty or contains what cannot stand in a header.</exception>
     public async Task<HboneTunnel> ConnectAsync(HboneDestination destination, string authority, HboneHeaders? headers = null, CancellationToken cancellationToken = default)
     {
-        ArgumentException.ThrowIfNullOrEmpty(authority);
+        HboneConnection.CheckAuthority(authority);
         var connection = await ConnectAsync(destination, cancellationToken);
         try
         {

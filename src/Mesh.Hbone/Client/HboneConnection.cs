@@ -45,6 +45,16 @@ internal sealed class HboneConnection(TransportConnection transport, Http2Connec
         }
     }
 
+    /// <exception cref="ArgumentException">The authority is empty or contains what cannot stand in a header.</exception>
+    public static void CheckAuthority(string authority)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(authority);
+        if (!HboneHeaders.IsValue(authority))
+        {
+            throw new ArgumentException("the authority contains a character that is not allowed: no control characters, Latin-1 only", nameof(authority));
+        }
+    }
+
     public async ValueTask DisposeAsync()
     {
         await http2.DisposeAsync();

@@ -74,10 +74,11 @@ public sealed class HbonePool : IAsyncDisposable
     /// <param name="headers">Headers of the request.</param>
     /// <param name="cancellationToken">Ends this caller's wait; a connection attempt goes on for others.</param>
     /// <exception cref="HboneException">There is no tunnel; the error says at which step it failed.</exception>
+    /// <exception cref="ArgumentException">The authority is empty or contains what cannot stand in a header.</exception>
     public async Task<HboneTunnel> ConnectAsync(HboneDestination destination, string authority, HboneHeaders? headers = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(destination);
-        ArgumentException.ThrowIfNullOrEmpty(authority);
+        HboneConnection.CheckAuthority(authority);
         for (var attempt = 1; ; attempt++)
         {
             var (connection, stream) = await RequestAsync(destination, authority, headers, cancellationToken);

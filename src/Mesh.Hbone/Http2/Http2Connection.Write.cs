@@ -186,6 +186,7 @@ internal sealed partial class Http2Connection
             if (endStream)
             {
                 CloseLocal_NeedsLock(stream);
+                ResetIfAbandoned_NeedsLock(stream);
             }
         }
 
@@ -241,9 +242,8 @@ internal sealed partial class Http2Connection
 
     private Http2ErrorCode? TakeReset_NeedsLock(Http2Stream stream)
     {
-        // The application has turned away while the peer still sends (RFC 9113, section 8.1, for the server's code).
-        var abandoned = stream is { LocalClosed: true, RemoteClosed: false, InputReleased: true };
-        var reset = stream.PendingReset ?? (abandoned ? _isServer ? Http2ErrorCode.NoError : Http2ErrorCode.Cancel : null);
+        // The server's code is that of RFC 9113, section 8.1.
+        var reset = stream.PendingReset ?? (IsAbandoned(stream) ? _isServer ? Http2ErrorCode.NoError : Http2ErrorCode.Cancel : null);
         stream.PendingReset = null;
         if (reset is null || stream.Id == 0 || (stream.LocalClosed && stream.RemoteClosed))
         {
@@ -252,6 +252,17 @@ internal sealed partial class Http2Connection
 
         CloseBoth_NeedsLock(stream);
         return reset;
+    }
+
+    // The application has turned away while the peer may still send.
+    private static bool IsAbandoned(Http2Stream stream) => stream is { LocalClosed: true, RemoteClosed: false, InputReleased: true };
+
+    private void ResetIfAbandoned_NeedsLock(Http2Stream stream)
+    {
+        if (IsAbandoned(stream))
+        {
+            Enqueue_NeedsLock(stream);
+        }
     }
 
     private void WriteCredit(Http2Stream stream)
@@ -314,10 +325,7 @@ internal sealed partial class Http2Connection
             if (end)
             {
                 CloseLocal_NeedsLock(stream);
-                if (stream is { InputReleased: true, RemoteClosed: false })
-                {
-                    Enqueue_NeedsLock(stream);
-                }
+                ResetIfAbandoned_NeedsLock(stream);
             }
             else if (count < available.Length)
             {

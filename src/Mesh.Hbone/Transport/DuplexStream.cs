@@ -29,8 +29,11 @@ internal sealed class DuplexStream(PipeReader reader, PipeWriter writer, Func<Va
         var result = await reader.ReadAsync(either.Token);
         var part = result.Buffer.Slice(0, Math.Min(result.Buffer.Length, buffer.Length));
         part.CopyTo(buffer.Span);
+
+        // Counted before they are given back: the sequence is not valid after that.
+        var count = (int)part.Length;
         reader.AdvanceTo(part.End);
-        return (int)part.Length;
+        return count;
     }
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>

@@ -28,15 +28,15 @@ public sealed record TunnelTarget(IPAddress? Address, string? Hostname, int Port
 
         var host = authority[..colon];
         var bracketed = host is ['[', .., ']'];
-        if (IPAddress.TryParse(bracketed ? host[1..^1] : host, out var address))
+        if (NetworkAddress.TryParseAddress(bracketed ? host[1..^1] : host, out var address))
         {
             // An IPv6 address without brackets could have lost its last group to the port.
-            if (bracketed != (address.AddressFamily is System.Net.Sockets.AddressFamily.InterNetworkV6))
+            if (bracketed != host.Contains(':', StringComparison.Ordinal))
             {
                 return false;
             }
 
-            target = new TunnelTarget(NetworkAddress.Canonical(address), null, port);
+            target = new TunnelTarget(address, null, port);
             return true;
         }
 

@@ -173,14 +173,23 @@ public sealed class LocalConfigurationTests
     }
 
     [Theory]
-    [InlineData("")]
-    [InlineData("# nothing\n")]
     [InlineData("workloads: []\nservices:\npolicies: ~\n")]
     [InlineData("{}")]
     public void A_file_without_entries_is_an_empty_mesh(string yaml)
     {
         var configuration = LocalConfiguration.Parse(yaml);
         Assert.Equal((0, 0, 0), (configuration.Workloads.Length, configuration.Services.Length, configuration.Policies.Length));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("\n\n")]
+    [InlineData("# nothing\n")]
+    [InlineData("---\n")]
+    public void A_file_with_nothing_in_it_is_a_fault_for_it_may_be_half_of_an_edit(string yaml)
+    {
+        var fault = Assert.Throws<ConfigurationException>(() => LocalConfiguration.Parse(yaml, "f.yaml"));
+        Assert.Equal("f.yaml:1:1: the file is empty; a mesh with nothing in it is written 'workloads: []'", fault.Message);
     }
 
     [Theory]
