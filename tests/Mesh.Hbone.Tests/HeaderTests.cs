@@ -10,7 +10,14 @@ public sealed class HeaderTests
 {
     private static readonly Baggage Whole = new()
     {
-        ClusterName = "c1", NamespaceName = "shop", WorkloadType = WorkloadType.CronJob, WorkloadName = "web", ServiceName = "web-app", ServiceVersion = "v2", Region = "eu", Zone = "eu-1",
+        ClusterName = "c1",
+        NamespaceName = "shop",
+        WorkloadType = WorkloadType.CronJob,
+        WorkloadName = "web",
+        ServiceName = "web-app",
+        ServiceVersion = "v2",
+        Region = "eu",
+        Zone = "eu-1",
     };
 
     [Fact]
