@@ -26,9 +26,10 @@ public sealed record Forwarded(string? For, string? Host)
 
         string? @for = null;
         string? host = null;
-        foreach (var range in value.AsSpan().Split(';'))
+        var element = FirstElement(value);
+        foreach (var range in element.Split(';'))
         {
-            var pair = value.AsSpan()[range];
+            var pair = element[range];
             var equals = pair.IndexOf('=');
             if (equals < 0)
             {
@@ -52,6 +53,22 @@ public sealed record Forwarded(string? For, string? Host)
 
     /// <summary>The header's value.</summary>
     public override string ToString() => Host is null ? $"for=\"{For}\"" : $"for=\"{For}\";host={Host}";
+
+    // Elements are separated by commas, which may also stand within quotes.
+    private static ReadOnlySpan<char> FirstElement(string value)
+    {
+        var quoted = false;
+        for (var i = 0; i < value.Length; i++)
+        {
+            quoted ^= value[i] == '"';
+            if (value[i] == ',' && !quoted)
+            {
+                return value.AsSpan(0, i);
+            }
+        }
+
+        return value;
+    }
 
     private static string? NullIfEmpty(string text) => text.Length == 0 ? null : text;
 }

@@ -28,18 +28,25 @@ public static class TunnelRelay
     private const int SmallBuffer = 4 * 1024;
     private const int LargeBuffer = 64 * 1024;
 
+    private const string PeerTakesNoMore = "the peer takes no more";
+
     /// <summary>Relays until both directions have ended, or one has failed.</summary>
     /// <exception cref="IOException">A direction failed: <see cref="HboneException"/> from the tunnel's side, another from the application's.</exception>
     /// <exception cref="OperationCanceledException">The relay was to end before the directions did.</exception>
-    public static Task RunAsync(TransportConnection application, HboneTunnel tunnel, RelayCounters counters, CancellationToken cancellationToken = default)
+    public static async Task RunAsync(TransportConnection application, HboneTunnel tunnel, RelayCounters counters, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(application);
         ArgumentNullException.ThrowIfNull(tunnel);
         ArgumentNullException.ThrowIfNull(counters);
-        return BothAsync(
-            token => UpAsync(application, tunnel.Output, counters, token),
+        var cut = false;
+        await BothAsync(
+            async token => cut = await UpUntilResetAsync(application, tunnel, counters, token),
             token => DownAsync(tunnel.Input, application, counters.AddFromTunnel, token),
             cancellationToken);
+        if (cut)
+        {
+            throw new IOException(PeerTakesNoMore);
+        }
     }
 
     /// <summary>Relays between two plain connections; the second one counts as the tunnel.</summary>
@@ -82,6 +89,24 @@ public static class TunnelRelay
         }
     }
 
+    // A peer that has reset the tunnel takes nothing more, whether the application has something to say or not: true then.
+    // The other direction is left alone, for what came before the reset is still delivered.
+    private static async Task<bool> UpUntilResetAsync(TransportConnection application, HboneTunnel tunnel, RelayCounters counters, CancellationToken cancellationToken)
+    {
+        using var reset = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var up = UpAsync(application, tunnel.Output, counters, reset.Token);
+        if (await Task.WhenAny(up, tunnel.WhenReset) == up)
+        {
+            await up;
+            return false;
+        }
+
+        await reset.CancelAsync();
+        await up.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        cancellationToken.ThrowIfCancellationRequested();
+        return !up.IsCompletedSuccessfully;
+    }
+
     private static async Task UpAsync(TransportConnection application, PipeWriter output, RelayCounters counters, CancellationToken cancellationToken)
     {
         var size = SmallBuffer;
@@ -101,7 +126,7 @@ public static class TunnelRelay
             var flushed = await output.FlushAsync(cancellationToken);
             if (flushed.IsCompleted)
             {
-                throw new IOException("the peer takes no more");
+                throw new IOException(PeerTakesNoMore);
             }
         }
     }
@@ -114,9 +139,9 @@ public static class TunnelRelay
             foreach (var segment in result.Buffer)
             {
                 await application.Stream.WriteAsync(segment, cancellationToken);
+                count(segment.Length);
             }
 
-            count(result.Buffer.Length);
             input.AdvanceTo(result.Buffer.End);
             if (result.IsCompleted)
             {

@@ -3,10 +3,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel;
 
-/// <summary>What the ztunnel says beside the access log. Ids 3000 to 3099; an id that dies is not used again.</summary>
+/// <summary>What the ztunnel says; the access log has 3001 to 3009. Ids 3000 to 3099; an id that dies is not used again.</summary>
 internal static partial class Log
 {
-    [LoggerMessage(3010, LogLevel.Information, "{Note}")]
+    [LoggerMessage(3010, LogLevel.Debug, "{Note}")]
     public static partial void DryRun(this ILogger logger, string note);
 
     [LoggerMessage(3011, LogLevel.Information, "proxy of {Workload} listens on {Address}: inbound {HbonePort}, outbound {OutboundPort}, socks5 {Socks5}")]

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 // Read by the runtime when the first socket is made. Completions then run on the thread that polls the sockets: one thread switch
-// less for each read, and nothing of ours blocks there. See docs/performance.md.
+// less for each read. What may wait, such as a line of the access log, leaves that thread first. See docs/performance.md.
 Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
 
 switch (args)

@@ -1,16 +1,16 @@
 namespace Mesh.Ztunnel;
 
-/// <summary>Dice that all connections throw, at once if they like; <see cref="Random"/> itself is for one thread.</summary>
+/// <summary>Randomness for all connections at once; <see cref="Random"/> itself is for one thread.</summary>
 internal sealed class SharedRandom : Random
 {
     private readonly Lock _gate = new();
-    private readonly Random _dice = new();
+    private readonly Random _random = new();
 
     public override int Next(int minValue, int maxValue)
     {
         lock (_gate)
         {
-            return _dice.Next(minValue, maxValue);
+            return _random.Next(minValue, maxValue);
         }
     }
 
@@ -18,15 +18,25 @@ internal sealed class SharedRandom : Random
     {
         lock (_gate)
         {
-            return _dice.NextInt64(maxValue);
+            return _random.NextInt64(maxValue);
         }
     }
+
+    public override void NextBytes(Span<byte> buffer)
+    {
+        lock (_gate)
+        {
+            _random.NextBytes(buffer);
+        }
+    }
+
+    public override void NextBytes(byte[] buffer) => NextBytes(buffer.AsSpan());
 
     protected override double Sample()
     {
         lock (_gate)
         {
-            return _dice.NextDouble();
+            return _random.NextDouble();
         }
     }
 }

@@ -1,68 +1,13 @@
 using System.Net;
 using System.Net.Sockets;
-using Mesh.Core.Identity;
-using Mesh.Core.Workloads;
 using Mesh.Hbone.Client;
 using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Connections;
 using Mesh.Ztunnel.Inbound;
 using Mesh.Ztunnel.Outbound;
-using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel;
-
-/// <summary>What the parts of a proxy share.</summary>
-internal sealed record ProxyContext(
-    WorkloadInfo Workload,
-    ZtunnelOptions Options,
-    MeshState State,
-    WorkloadCertificates Certificates,
-    TransportFactory Transport,
-    AccessLog AccessLog,
-    TimeProvider Time,
-    Random Random,
-    ILoggerFactory Loggers)
-{
-    /// <summary>The record of our workload; waits for it to appear in the state, as long as is allowed (ztunnel §0).</summary>
-    /// <exception cref="WorkloadUnknownException">It did not appear.</exception>
-    public async ValueTask<Workload> LocalWorkloadAsync(CancellationToken cancellationToken)
-    {
-        if (Find() is { } known)
-        {
-            return known;
-        }
-
-        var appeared = new TaskCompletionSource<Workload>(TaskCreationOptions.RunContinuationsAsynchronously);
-        EventHandler<MeshChange> look = (_, _) =>
-        {
-            if (Find() is { } found)
-            {
-                appeared.TrySetResult(found);
-            }
-        };
-        State.Changed += look;
-        try
-        {
-            // It may have come between the first look and the subscription.
-            look(null, null!);
-            return await appeared.Task.WaitAsync(Options.WorkloadTimeout, Time, cancellationToken);
-        }
-        catch (TimeoutException e)
-        {
-            throw new WorkloadUnknownException($"failed to fetch information about local workload {Workload}: it is not in the mesh's state", e);
-        }
-        finally
-        {
-            State.Changed -= look;
-        }
-    }
-
-    private Workload? Find() => State.Current.FindWorkload(Workload.Namespace, Workload.Name, Workload.ServiceAccount, Options.NodeName);
-}
-
-/// <summary>The mesh does not know the workload that a proxy acts for.</summary>
-internal sealed class WorkloadUnknownException(string message, Exception innerException) : Exception(message, innerException);
 
 /// <summary>The complete proxy of one workload: its listeners, its pool of connections, its open connections (ztunnel §0).</summary>
 internal sealed class WorkloadProxy : IAsyncDisposable
@@ -101,7 +46,7 @@ internal sealed class WorkloadProxy : IAsyncDisposable
 
         _connections = new ConnectionTracker(context.State);
         _pool = new HbonePool(
-            new HboneClient(context.Certificates, options.Hbone, context.Transport, context.Time, context.Loggers.CreateLogger<HboneClient>()), context.Certificates, options.Pool);
+            new HboneClient(context.Certificates, options.Hbone, context.Transport, context.Time, context.Loggers.CreateLogger<HboneClient>()), options.Pool);
         _inbound = new InboundProxy(context, _connections, listeners[0]);
         _outbound = new OutboundProxy(context, _connections, _pool, listeners[1], listeners.ElementAtOrDefault(2));
     }
@@ -112,10 +57,12 @@ internal sealed class WorkloadProxy : IAsyncDisposable
     /// <summary>Accepts no more, and waits for what is open to end; what is open at the deadline is cut (ztunnel §14).</summary>
     public async Task StopAsync(CancellationToken deadline)
     {
-        var draining = Task.WhenAll(_inbound.DrainAsync(deadline), _outbound.StopAcceptingAsync(), _connections.WhenEmptyAsync());
         try
         {
-            await draining.WaitAsync(deadline);
+            await Task.WhenAll(_inbound.DrainAsync(deadline), _outbound.StopAcceptingAsync());
+
+            // Last, for only now no further ones come.
+            await _connections.WhenEmptyAsync().WaitAsync(deadline);
         }
         catch (OperationCanceledException)
         {

@@ -40,6 +40,23 @@ public sealed class SettingsTests
     }
 
     [Fact]
+    public async Task A_port_that_is_taken_ends_the_start()
+    {
+        await using var nodes = await TwoNodes.StartAsync();
+        var settings = new Dictionary<string, string>
+        {
+            ["PROXY_WORKLOAD_INFO"] = "shop/web-0/web",
+            ["LOCAL_XDS_PATH"] = nodes.File,
+            ["MESH_DEVELOPMENT_CA"] = nodes.CertificateDirectory,
+            ["MESH_LISTEN_ADDRESS"] = nodes.CartAddress.ToString(),
+        };
+        await using var second = Peer.Start(settings, "dotnet", Executable.PathOf("Mesh.Ztunnel"));
+
+        Assert.Equal(1, await second.ExitAsync());
+        Assert.Contains("address already in use", second.Output, StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Fact]
     public async Task A_file_with_faults_is_refused_with_their_places()
     {
         using var directory = new TemporaryDirectory();

@@ -230,7 +230,7 @@ public sealed class HbonePoolTests : IAsyncLifetime
     [InlineData(0, 5)]
     [InlineData(1, 0)]
     public void Options_out_of_range_are_refused(int limit, int minutes) => Assert.Throws<ArgumentException>(() => new HbonePool(
-        new HboneClient(_clientCertificates), _clientCertificates, new HbonePoolOptions { MaxStreamsPerConnection = limit, UnusedReleaseTimeout = TimeSpan.FromMinutes(minutes) }));
+        new HboneClient(_clientCertificates), new HbonePoolOptions { MaxStreamsPerConnection = limit, UnusedReleaseTimeout = TimeSpan.FromMinutes(minutes) }));
 
     private static async Task EndAsync(HboneTunnel tunnel)
     {
@@ -257,7 +257,7 @@ public sealed class HbonePoolTests : IAsyncLifetime
     private Task<HboneTunnel> ConnectAsync(HbonePool pool) => pool.ConnectAsync(Destination(), "10.0.0.1:80").InTime();
 
     private HbonePool Pool(int limit, TransportFactory? transport = null) => new(
-        new HboneClient(_clientCertificates, _options, transport, _time), _clientCertificates, new HbonePoolOptions { MaxStreamsPerConnection = limit });
+        new HboneClient(_clientCertificates, _options, transport, _time), new HbonePoolOptions { MaxStreamsPerConnection = limit });
 
     private HboneListener Listen(IPEndPoint address) => HboneListener.Start(new SocketTransportFactory().Listen(address), new HboneListenerOptions
     {

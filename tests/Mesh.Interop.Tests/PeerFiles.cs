@@ -53,7 +53,7 @@ internal sealed class PeerFiles : IAsyncDisposable
             ConnectionFailed = failed,
         });
 
-    public HbonePool Pool() => new(new HboneClient(Certificates), Certificates);
+    public HbonePool Pool() => new(new HboneClient(Certificates));
 
     /// <summary>A Node client; it has no certificate when the leaf is null.</summary>
     public Peer NodeClient(HboneListener listener, string mode, TestLeaf? leaf, long size = 0)

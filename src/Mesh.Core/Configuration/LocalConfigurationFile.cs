@@ -13,8 +13,8 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
     private static readonly TimeSpan PollInterval = TimeSpan.FromSeconds(1);
 
     // A file that is being written may be valid YAML that lacks its end, the policies for one. It is read when it has stopped changing.
-    private static readonly TimeSpan SettleInterval = TimeSpan.FromMilliseconds(50);
-    private const int MaxSettleLooks = 40;
+    // Who writes slower than this should write beside it and rename.
+    private static readonly TimeSpan SettleInterval = TimeSpan.FromMilliseconds(200);
 
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _edited = new(0);
@@ -26,6 +26,7 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
     private readonly Task _watching;
     private byte[] _seen;
     private (long Length, DateTime LastWrite)? _stamp;
+    private string? _seenError;
     private string? _lastError;
 
     private LocalConfigurationFile(string path, byte[] seen, (long Length, DateTime LastWrite)? stamp, MeshState state, TimeProvider time, ILogger logger)
@@ -67,7 +68,8 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
         await _stop.CancelAsync();
         _watcher?.Dispose();
         await _watching;
-        _edited.Dispose();
+
+        // The semaphore stays: the watcher may still be about to release it, and it holds nothing.
         _stop.Dispose();
     }
 
@@ -125,16 +127,11 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
         try
         {
             var before = Stamp(_path);
-            for (var look = 0; look < MaxSettleLooks; look++)
+            await Task.Delay(SettleInterval, _time, _stop.Token);
+            while (Stamp(_path) is var now && now != before)
             {
-                await Task.Delay(SettleInterval, _time, _stop.Token);
-                var now = Stamp(_path);
-                if (now == before)
-                {
-                    break;
-                }
-
                 before = now;
+                await Task.Delay(SettleInterval, _time, _stop.Token);
             }
 
             // What was said until now is about to be read.
@@ -173,10 +170,13 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
             var hash = SHA256.HashData(content);
             if (hash.AsSpan().SequenceEqual(_seen))
             {
+                // Gone for a while, and back as it was.
+                Volatile.Write(ref _lastError, _seenError);
                 return;
             }
 
             _seen = hash;
+            _seenError = null;
             var configuration = LocalConfiguration.Parse(Text(content), _path);
             configuration.ApplyTo(_state);
             Volatile.Write(ref _lastError, null);
@@ -184,14 +184,17 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
         }
         catch (ConfigurationException e)
         {
+            _seenError = e.Message;
             Volatile.Write(ref _lastError, e.Message);
             foreach (var diagnostic in e.Diagnostics)
             {
                 _logger.ConfigurationRejected(diagnostic);
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e)
         {
+            // It cannot be read, or who heard of the change failed. Whatever it is, the watch goes on, and looks again.
+            _stamp = null;
             if (Interlocked.Exchange(ref _lastError, e.Message) != e.Message)
             {
                 _logger.ConfigurationUnreadable(_path, e);

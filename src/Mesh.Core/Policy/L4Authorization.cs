@@ -36,7 +36,7 @@ public sealed record L4Authorization
     public required string Namespace { get; init; }
 
     /// <summary>The key: <c>namespace/name</c>.</summary>
-    public string Key => field ??= $"{Namespace}/{Name}";
+    public string Key => $"{Namespace}/{Name}";
 
     /// <summary>Which workloads it applies to.</summary>
     public required AuthorizationScope Scope { get; init; }

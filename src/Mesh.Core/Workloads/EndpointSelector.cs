@@ -10,7 +10,7 @@ namespace Mesh.Core.Workloads;
 /// <param name="Port">The port that the application listens on.</param>
 public sealed record SelectedEndpoint(Workload Workload, IPAddress? Address, int Port);
 
-/// <summary>Chooses among the workloads behind a service (ztunnel §7.2 to §7.4). Pure but for the dice, which the caller brings.</summary>
+/// <summary>Chooses among the workloads behind a service (ztunnel §7.2 to §7.4). Pure but for the randomness, which the caller brings.</summary>
 public static class EndpointSelector
 {
     /// <summary>Chooses an endpoint for one connection; null when none may take it.</summary>
@@ -19,7 +19,7 @@ public static class EndpointSelector
     /// <param name="servicePort">The port that the client dialled.</param>
     /// <param name="source">The workload of the client.</param>
     /// <param name="destination">The address that the client dialled: an endpoint's own address and family are preferred.</param>
-    /// <param name="random">The dice.</param>
+    /// <param name="random">The randomness.</param>
     public static SelectedEndpoint? Select(MeshSnapshot mesh, Service service, int servicePort, Workload source, IPAddress destination, Random random)
     {
         ArgumentNullException.ThrowIfNull(mesh);

@@ -16,6 +16,7 @@ public sealed class MeshState
     public MeshSnapshot Current => Volatile.Read(ref _current);
 
     /// <summary>Makes changes and publishes them together. An exception in <paramref name="edit"/> publishes nothing.</summary>
+    /// <exception cref="AggregateException">The change is published, but subscribers of <see cref="Changed"/> failed.</exception>
     public void Update(Action<MeshEditor> edit)
     {
         ArgumentNullException.ThrowIfNull(edit);
@@ -62,7 +63,26 @@ public sealed class MeshState
         }
 
         Volatile.Write(ref _current, after);
-        Changed?.Invoke(this, new MeshChange(before, after));
+
+        // One subscriber's fault must not keep the change from the others: some of them enforce it.
+        var change = new MeshChange(before, after);
+        var faults = new List<Exception>();
+        foreach (var subscriber in Changed?.GetInvocationList().Cast<EventHandler<MeshChange>>() ?? [])
+        {
+            try
+            {
+                subscriber(this, change);
+            }
+            catch (Exception e)
+            {
+                faults.Add(e);
+            }
+        }
+
+        if (faults.Count > 0)
+        {
+            throw new AggregateException("the change is published, but subscribers failed", faults);
+        }
     }
 }
 

@@ -159,5 +159,5 @@ public sealed record Workload
 
     /// <summary>The identity that its certificate proves.</summary>
     /// <exception cref="FormatException">Namespace or service account cannot stand in a SPIFFE ID.</exception>
-    public SpiffeId Identity => field ??= SpiffeId.ForServiceAccount(TrustDomain, Namespace, ServiceAccount.Length == 0 ? DefaultServiceAccount : ServiceAccount);
+    public SpiffeId Identity => SpiffeId.ForServiceAccount(TrustDomain, Namespace, ServiceAccount.Length == 0 ? DefaultServiceAccount : ServiceAccount);
 }

@@ -38,6 +38,8 @@ public sealed class HboneClient
 
     internal TimeProvider Time => _time;
 
+    internal WorkloadCertificates Certificates => _certificates;
+
     /// <summary>Connects and opens one tunnel; the connection ends with it.</summary>
     /// <param name="destination">The server, and who we are to it.</param>
     /// <param name="authority">The target behind the server: <c>address:port</c> or <c>host:port</c>.</param>
@@ -53,6 +55,7 @@ public sealed class HboneClient
         {
             var stream = connection.TryRequest(authority, headers, limit: 1)
                 ?? throw new HboneException(HboneError.Unprocessed, "the server takes no tunnels", connection.Http2.Failure);
+            connection.Http2.Flush();
             return await connection.ResponseAsync(stream, authority, () => DrainAsync(connection), cancellationToken);
         }
         catch
@@ -68,9 +71,9 @@ public sealed class HboneClient
         ArgumentNullException.ThrowIfNull(destination);
         var certificate = await CertificateAsync(destination.Source, cancellationToken);
         var transport = await ConnectTransportAsync(destination, cancellationToken);
+        var tls = new SslStream(transport.Stream, leaveInnerStreamOpen: false);
         try
         {
-            var tls = new SslStream(transport.Stream, leaveInnerStreamOpen: false);
             using var deadline = new CancellationTokenSource(_options.HandshakeTimeout, _time);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
             try
@@ -86,6 +89,7 @@ public sealed class HboneClient
         }
         catch
         {
+            await tls.DisposeAsync();
             await transport.DisposeAsync();
             throw;
         }

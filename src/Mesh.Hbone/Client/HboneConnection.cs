@@ -18,7 +18,7 @@ internal sealed class HboneConnection(TransportConnection transport, Http2Connec
 
     public IPEndPoint LocalEndPoint => transport.LocalEndPoint;
 
-    /// <summary>Sends a CONNECT; null when the connection has no room for one.</summary>
+    /// <summary>Queues a CONNECT; null when the connection has no room for one.</summary>
     public Http2Stream? TryRequest(string authority, HboneHeaders? headers, int limit) => http2.TryOpenStream(
         [new HeaderField(ConnectRequest.Method, ConnectRequest.Connect), new HeaderField(ConnectRequest.Authority, authority), .. headers?.Fields ?? []], limit);
 

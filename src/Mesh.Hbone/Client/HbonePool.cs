@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Mesh.Core.Identity;
 using Mesh.Hbone.Http2;
 
 namespace Mesh.Hbone.Client;
@@ -35,25 +34,27 @@ public sealed class HbonePoolOptions
 public sealed class HbonePool : IAsyncDisposable
 {
     private const int MaxAttempts = 2;
-    private readonly ConcurrentDictionary<HboneDestination, Bucket> _buckets = new();
+
+    // Fresh connections that carried nobody's tunnel, before the server is taken to want none.
+    private const int MaxFruitlessConnections = 3;
+
+    private readonly Lock _gate = new();
+    private readonly HashSet<HboneConnection> _retired = [];
+    private readonly ConcurrentDictionary<HboneDestination, DestinationPool> _destinations = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly HboneClient _client;
-    private readonly WorkloadCertificates _certificates;
     private readonly HbonePoolOptions _options;
     private readonly TimeProvider _time;
     private readonly ITimer _sweeper;
 
     /// <summary>Makes an empty pool.</summary>
     /// <param name="client">What connects.</param>
-    /// <param name="certificates">The certificates that the client presents: a replaced one retires its connections.</param>
     /// <param name="options">Limits and times.</param>
     /// <exception cref="ArgumentException">An option is out of its range.</exception>
-    public HbonePool(HboneClient client, WorkloadCertificates certificates, HbonePoolOptions? options = null)
+    public HbonePool(HboneClient client, HbonePoolOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(client);
-        ArgumentNullException.ThrowIfNull(certificates);
         _client = client;
-        _certificates = certificates;
         _options = options ?? new HbonePoolOptions();
         if (_options.Validate() is { } error)
         {
@@ -66,7 +67,7 @@ public sealed class HbonePool : IAsyncDisposable
     }
 
     /// <summary>How many connections there are, to all destinations.</summary>
-    public int ConnectionCount => _buckets.Values.Sum(bucket => bucket.Count);
+    public int ConnectionCount => _destinations.Values.Sum(pool => pool.Count);
 
     /// <summary>Opens a tunnel.</summary>
     /// <param name="destination">The server, and who we are to it.</param>
@@ -79,9 +80,10 @@ public sealed class HbonePool : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(destination);
         HboneConnection.CheckAuthority(authority);
+        HboneConnection? refusing = null;
         for (var attempt = 1; ; attempt++)
         {
-            var (connection, stream) = await RequestAsync(destination, authority, headers, cancellationToken);
+            var (connection, stream) = await RequestAsync(destination, authority, headers, refusing, cancellationToken);
             try
             {
                 return await connection.ResponseAsync(stream, authority, onDisposed: null, cancellationToken);
@@ -89,6 +91,7 @@ public sealed class HbonePool : IAsyncDisposable
             catch (HboneException e) when (e.Error is HboneError.Unprocessed && attempt < MaxAttempts)
             {
                 // The server said that it did nothing with it, so nothing is done twice.
+                refusing = connection;
             }
         }
     }
@@ -103,43 +106,80 @@ public sealed class HbonePool : IAsyncDisposable
 
         await _stop.CancelAsync();
         await _sweeper.DisposeAsync();
-        await Task.WhenAll(_buckets.Values.Select(bucket => bucket.DisposeAsync().AsTask()));
+        await Task.WhenAll(_destinations.Values.Select(pool => pool.DisposeAsync().AsTask()));
+        HboneConnection[] retired;
+        lock (_gate)
+        {
+            retired = [.. _retired];
+        }
+
+        await Task.WhenAll(retired.Select(connection => connection.DisposeAsync().AsTask()));
     }
 
     private async Task<(HboneConnection Connection, Http2Stream Stream)> RequestAsync(
-        HboneDestination destination, string authority, HboneHeaders? headers, CancellationToken cancellationToken)
+        HboneDestination destination, string authority, HboneHeaders? headers, HboneConnection? avoid, CancellationToken cancellationToken)
     {
+        var fruitless = 0;
         while (true)
         {
             ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
-            var bucket = _buckets.GetOrAdd(destination, static (key, pool) => new Bucket(pool, key), this);
-            if (bucket.TryRequest(authority, headers) is { } request)
+            var pool = _destinations.GetOrAdd(destination, static (key, owner) => new DestinationPool(owner, key), this);
+            var carried = pool.Carried;
+            if (pool.TryRequest(authority, headers, avoid) is { } request)
             {
+                // Written outside the lock: the write may carry the data of other tunnels, too.
+                request.Connection.Http2.Flush();
                 return request;
             }
 
-            await bucket.ConnectOnceAsync().WaitAsync(cancellationToken);
+            // Others may take all the room of a fresh connection; when nobody does, the server wants no tunnels.
+            await pool.ConnectOnceAsync().WaitAsync(cancellationToken);
+            fruitless = pool.Carried == carried ? fruitless + 1 : 0;
+            if (fruitless > MaxFruitlessConnections)
+            {
+                throw new HboneException(HboneError.Unprocessed, $"{destination.EndPoint} takes connections, but no tunnels");
+            }
         }
     }
 
     private void Sweep()
     {
-        foreach (var (destination, bucket) in _buckets)
+        foreach (var (destination, pool) in _destinations)
         {
-            if (bucket.Sweep())
+            if (pool.Sweep())
             {
-                _buckets.TryRemove(KeyValuePair.Create(destination, bucket));
+                _destinations.TryRemove(KeyValuePair.Create(destination, pool));
             }
         }
     }
 
+    // Its tunnels go on; the last one closes it.
+    private void Retire(HboneConnection connection)
+    {
+        lock (_gate)
+        {
+            _retired.Add(connection);
+        }
+
+        _ = Task.Run(async () =>
+        {
+            await connection.Http2.DrainAsync();
+            await connection.DisposeAsync();
+            lock (_gate)
+            {
+                _retired.Remove(connection);
+            }
+        });
+    }
+
     /// <summary>The connections to one destination.</summary>
-    private sealed class Bucket(HbonePool pool, HboneDestination destination) : IAsyncDisposable
+    private sealed class DestinationPool(HbonePool owner, HboneDestination destination) : IAsyncDisposable
     {
         private readonly Lock _gate = new();
         private readonly List<Pooled> _connections = [];
         private Task? _connecting;
-        private bool _retired;
+        private bool _left;
+        private long _carried;
 
         public int Count
         {
@@ -152,16 +192,21 @@ public sealed class HbonePool : IAsyncDisposable
             }
         }
 
-        public (HboneConnection Connection, Http2Stream Stream)? TryRequest(string authority, HboneHeaders? headers)
+        /// <summary>How many tunnels were requested so far.</summary>
+        public long Carried => Interlocked.Read(ref _carried);
+
+        /// <summary>Puts a request on a connection that has room; it is still to be flushed. Null when none has.</summary>
+        public (HboneConnection Connection, Http2Stream Stream)? TryRequest(string authority, HboneHeaders? headers, HboneConnection? avoid)
         {
             lock (_gate)
             {
                 Retire_NeedsLock();
                 foreach (var pooled in _connections)
                 {
-                    if (pooled.Connection.TryRequest(authority, headers, pool._options.MaxStreamsPerConnection) is { } stream)
+                    if (pooled.Connection != avoid && pooled.Connection.TryRequest(authority, headers, owner._options.MaxStreamsPerConnection) is { } stream)
                     {
-                        pooled.LastUsed = pool._time.GetTimestamp();
+                        pooled.LastUsed = owner._time.GetTimestamp();
+                        Interlocked.Increment(ref _carried);
                         return (pooled.Connection, stream);
                     }
                 }
@@ -170,16 +215,16 @@ public sealed class HbonePool : IAsyncDisposable
             }
         }
 
-        /// <summary>The connection attempt under way; begun when there is none. A bucket that has left the pool makes none.</summary>
+        /// <summary>The connection attempt under way; begun when there is none. One that has left the pool makes none.</summary>
         public Task ConnectOnceAsync()
         {
             lock (_gate)
             {
-                return _retired ? Task.CompletedTask : _connecting ??= Task.Run(ConnectAsync);
+                return _left ? Task.CompletedTask : _connecting ??= Task.Run(ConnectAsync);
             }
         }
 
-        /// <summary>Lets unused connections go; true when nothing is left and the bucket itself can.</summary>
+        /// <summary>Lets unused connections go; true when nothing is left, and this has left the pool itself.</summary>
         public bool Sweep()
         {
             lock (_gate)
@@ -190,16 +235,17 @@ public sealed class HbonePool : IAsyncDisposable
                     var pooled = _connections[i];
                     if (pooled.Connection.Http2.ActiveStreams > 0)
                     {
-                        pooled.LastUsed = pool._time.GetTimestamp();
+                        pooled.LastUsed = owner._time.GetTimestamp();
                     }
-                    else if (pool._time.GetElapsedTime(pooled.LastUsed) >= pool._options.UnusedReleaseTimeout)
+                    else if (owner._time.GetElapsedTime(pooled.LastUsed) >= owner._options.UnusedReleaseTimeout)
                     {
-                        LetGo_NeedsLock(i);
+                        _connections.RemoveAt(i);
+                        owner.Retire(pooled.Connection);
                     }
                 }
 
-                _retired = _connections.Count == 0 && _connecting is null;
-                return _retired;
+                _left = _connections.Count == 0 && _connecting is null;
+                return _left;
             }
         }
 
@@ -208,7 +254,7 @@ public sealed class HbonePool : IAsyncDisposable
             Task? connecting;
             lock (_gate)
             {
-                _retired = true;
+                _left = true;
                 connecting = _connecting;
             }
 
@@ -231,16 +277,10 @@ public sealed class HbonePool : IAsyncDisposable
         {
             try
             {
-                var connection = await pool._client.ConnectAsync(destination, pool._stop.Token);
-                if (!connection.Http2.TakesStreams)
-                {
-                    await connection.DisposeAsync();
-                    throw new HboneException(HboneError.HandshakeFailed, $"{destination.EndPoint} allows no concurrent streams");
-                }
-
+                var connection = await owner._client.ConnectAsync(destination, owner._stop.Token);
                 lock (_gate)
                 {
-                    _connections.Add(new Pooled(connection) { LastUsed = pool._time.GetTimestamp() });
+                    _connections.Add(new Pooled(connection) { LastUsed = owner._time.GetTimestamp() });
                 }
             }
             finally
@@ -257,24 +297,13 @@ public sealed class HbonePool : IAsyncDisposable
             for (var i = _connections.Count - 1; i >= 0; i--)
             {
                 var connection = _connections[i].Connection;
-                var current = pool._certificates.TryGet(destination.Source, out var certificate) && ReferenceEquals(certificate, connection.Certificate);
+                var current = owner._client.Certificates.TryGet(destination.Source, out var certificate) && ReferenceEquals(certificate, connection.Certificate);
                 if (!connection.Http2.IsUsable || !current)
                 {
-                    LetGo_NeedsLock(i);
+                    _connections.RemoveAt(i);
+                    owner.Retire(connection);
                 }
             }
-        }
-
-        // Its tunnels go on; the last one closes it.
-        private void LetGo_NeedsLock(int index)
-        {
-            var connection = _connections[index].Connection;
-            _connections.RemoveAt(index);
-            _ = Task.Run(async () =>
-            {
-                await connection.Http2.DrainAsync();
-                await connection.DisposeAsync();
-            });
         }
     }
 

@@ -21,17 +21,7 @@ internal static class ConnectRequest
             if (!name.StartsWith(':'))
             {
                 regularSeen = true;
-                if (!HboneHeaders.IsName(name) || !HboneHeaders.IsValue(value) || IsConnectionSpecific(name, value))
-                {
-                    return Http2ErrorCode.ProtocolError;
-                }
-
                 continue;
-            }
-
-            if (!HboneHeaders.IsValue(value))
-            {
-                return Http2ErrorCode.ProtocolError;
             }
 
             var duplicate = false;
@@ -60,7 +50,21 @@ internal static class ConnectRequest
         }
 
         var wellFormed = method is Connect ? authority is { Length: > 0 } && schemeOrPath == 0 : method is not null && schemeOrPath == 2;
-        return wellFormed ? null : Http2ErrorCode.ProtocolError;
+        return wellFormed && AreFieldsValid(fields) ? null : Http2ErrorCode.ProtocolError;
+    }
+
+    /// <summary>Whether names and values may stand in a message at all (RFC 9113, sections 8.2.1 and 8.2.2).</summary>
+    public static bool AreFieldsValid(IReadOnlyList<HeaderField> fields)
+    {
+        foreach (var (name, value) in fields)
+        {
+            if (!HboneHeaders.IsValue(value) || (!name.StartsWith(':') && (!HboneHeaders.IsName(name) || IsConnectionSpecific(name, value))))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     // Section 8.2.2.

@@ -458,6 +458,7 @@ internal sealed partial class Http2Connection
             if (stream is not null)
             {
                 stream.PendingCredit += count;
+                Enqueue_NeedsLock(stream);
             }
         }
     }
@@ -651,6 +652,7 @@ internal sealed partial class Http2Connection
                 return;
             }
 
+            _lastProcessedStreamId = streamId;
             stream.SendWindow = new FlowWindow(_peer.InitialWindowSize);
             stream.Counted = true;
             _active++;
@@ -682,9 +684,9 @@ internal sealed partial class Http2Connection
         if (response)
         {
             var status = fields.Count > 0 && fields[0].Name == ":status" ? fields[0].Value : null;
-            if (!complete || status is not { Length: 3 } || !int.TryParse(status, out _))
+            if (!complete || status is not { Length: 3 } || !int.TryParse(status, out _) || !ConnectRequest.AreFieldsValid(fields))
             {
-                Abort(stream, Http2ErrorCode.ProtocolError);
+                Abort(stream, Http2ErrorCode.ProtocolError, "a malformed response");
                 return;
             }
 
@@ -703,7 +705,7 @@ internal sealed partial class Http2Connection
         else if (!_continuingEndsStream)
         {
             // Trailers end a stream (RFC 9113, section 8.1).
-            Abort(stream, Http2ErrorCode.ProtocolError);
+            Abort(stream, Http2ErrorCode.ProtocolError, "trailers that do not end the stream");
             return;
         }
 
@@ -737,6 +739,7 @@ internal sealed partial class Http2Connection
         // ztunnel §2.8: these end the octets as a FIN does.
         var benign = code is Http2ErrorCode.NoError or Http2ErrorCode.Cancel;
         CompleteInbound(stream, benign ? null : failure);
+        stream.SignalReset();
     }
 
     private void OnSettings(in FrameHeader header, ReadOnlySpan<byte> payload)
@@ -761,7 +764,6 @@ internal sealed partial class Http2Connection
                 throw new Http2ConnectionException(error, "SETTINGS with a value that is not allowed");
             }
 
-            _newHeaderTableSize = _peer.HeaderTableSize;
             foreach (var stream in _streams.Values)
             {
                 if (!stream.SendWindow.TryAdd(_peer.InitialWindowSize - windowBefore))
@@ -790,12 +792,10 @@ internal sealed partial class Http2Connection
             {
                 FrameWriter.WritePing(_control, opaque, ack: true);
             }
-            else if (opaque == DrainPing && _isServer && !_draining)
+            else if (opaque == DrainPing)
             {
                 // Every request that was on its way when we began to drain is here now.
-                _draining = true;
-                FrameWriter.WriteGoAway(_control, _lastPeerStreamId, Http2ErrorCode.NoError);
-                CloseIfDrained_NeedsLock();
+                EndDrainAnnouncement_NeedsLock();
             }
         }
     }
@@ -838,9 +838,9 @@ internal sealed partial class Http2Connection
                     throw new Http2ConnectionException(Http2ErrorCode.FlowControlError, "WINDOW_UPDATE makes the window of the connection too large");
                 }
 
-                while (_blockedByConnection.TryDequeue(out var blocked))
+                while (_blockedByConnection.First is { Value: var blocked })
                 {
-                    blocked.BlockedByConnection = false;
+                    Unblock_NeedsLock(blocked);
                     Enqueue_NeedsLock(blocked);
                 }
 
@@ -855,7 +855,7 @@ internal sealed partial class Http2Connection
 
             if (increment == 0 || !stream.SendWindow.TryAdd(increment))
             {
-                stream.PendingReset ??= increment == 0 ? Http2ErrorCode.ProtocolError : Http2ErrorCode.FlowControlError;
+                Reset_NeedsLock(stream, increment == 0 ? Http2ErrorCode.ProtocolError : Http2ErrorCode.FlowControlError, "a WINDOW_UPDATE by nothing, or by too much");
             }
 
             Enqueue_NeedsLock(stream);

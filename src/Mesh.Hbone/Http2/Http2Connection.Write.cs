@@ -24,8 +24,7 @@ internal sealed partial class Http2Connection
     // Guarded by _gate.
     private readonly OutputBuffer _control = new();
     private readonly Queue<Http2Stream> _sendQueue = new();
-    private readonly Queue<Http2Stream> _blockedByConnection = new();
-    private uint? _newHeaderTableSize;
+    private readonly LinkedList<Http2Stream> _blockedByConnection = new();
     private bool _sendingClosed;
 
     // How often somebody had something to send since the writer last looked; above zero while it is at work.
@@ -90,7 +89,7 @@ internal sealed partial class Http2Connection
     {
         lock (_gate)
         {
-            if (!_closing || _sendingClosed)
+            if (!_closing || _sendingClosed || _control.Length > 0)
             {
                 return;
             }
@@ -142,10 +141,10 @@ internal sealed partial class Http2Connection
                 _control.Release();
             }
 
-            if (_newHeaderTableSize is { } size)
+            if (_peer.TakeHeaderTableSizes() is { } sizes)
             {
-                _encoder.Resize(size);
-                _newHeaderTableSize = null;
+                _encoder.Resize(sizes.Smallest);
+                _encoder.Resize(sizes.Newest);
             }
         }
 
@@ -201,7 +200,7 @@ internal sealed partial class Http2Connection
         if (reset is { } code)
         {
             FrameWriter.WriteRstStream(_batch, stream.Id, code);
-            FailInbound(stream, GivenUp());
+            FailInbound(stream, stream.ResetReason ?? GivenUp());
         }
 
         WriteCredit(stream);
@@ -225,11 +224,11 @@ internal sealed partial class Http2Connection
         if (_closing || _draining || stream.PendingReset is not null || _nextStreamId > MaxClientStreamId)
         {
             // Never sent, so the peer needs to know nothing of it.
-            var gaveUp = stream.PendingReset is not null;
+            var failure = stream.PendingReset is null ? Unprocessed() : stream.ResetReason ?? GivenUp();
             stream.PendingReset = null;
-            CloseBoth_NeedsLock(stream);
-            FailInbound(stream, gaveUp ? GivenUp() : Unprocessed());
             _draining |= _nextStreamId > MaxClientStreamId;
+            CloseBoth_NeedsLock(stream);
+            FailInbound(stream, failure);
             return null;
         }
 
@@ -350,13 +349,13 @@ internal sealed partial class Http2Connection
             {
                 stream.SendWindow.TryTake(count);
                 _sendWindow.TryTake(count);
+                stream.LastSent = _time.GetTimestamp();
                 return count;
             }
 
-            if (stream.SendWindow.Available > 0 && !stream.BlockedByConnection)
+            if (stream.SendWindow.Available > 0)
             {
-                stream.BlockedByConnection = true;
-                _blockedByConnection.Enqueue(stream);
+                stream.BlockedByConnection ??= _blockedByConnection.AddLast(stream);
             }
 
             return 0;

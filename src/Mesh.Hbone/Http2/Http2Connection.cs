@@ -16,6 +16,9 @@ namespace Mesh.Hbone.Http2;
 internal sealed partial class Http2Connection : IAsyncDisposable
 {
     private static readonly TimeSpan GoAwayGrace = TimeSpan.FromSeconds(2);
+
+    // How long a peer may take nothing from a tunnel that the application has closed; that of orphaned sockets.
+    private static readonly TimeSpan LingerTimeout = TimeSpan.FromSeconds(60);
     private static long _lastConnectionId;
 
     private readonly Lock _gate = new();
@@ -41,6 +44,8 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     private int _active;
     private int _nextStreamId = 1;
     private int _lastPeerStreamId;
+    private int _lastProcessedStreamId;
+    private bool _drainAnnounced;
     private HboneException? _failure;
     private bool _draining;
     private bool _closing;
@@ -98,18 +103,6 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether the peer allows any streams at all.</summary>
-    public bool TakesStreams
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return _peer.MaxConcurrentStreams > 0;
-            }
-        }
-    }
-
     /// <summary>Whether new streams can be opened, now or when others have ended.</summary>
     public bool IsUsable
     {
@@ -117,7 +110,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         {
             lock (_gate)
             {
-                return !_draining && !_closing && _failure is null;
+                return !_draining && !_closing && _failure is null && _peer.MaxConcurrentStreams > 0;
             }
         }
     }
@@ -152,7 +145,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         ScheduleWrite();
     }
 
-    /// <summary>Opens a stream with a request, as a client; null when the connection has no room, or takes no new streams.</summary>
+    /// <summary>Opens a stream with a request, as a client; null when the connection has no room, or takes no new streams. Call <see cref="Flush"/> then.</summary>
     /// <param name="request">The header fields, pseudo-headers first.</param>
     /// <param name="limit">Our own limit of concurrent streams; that of the peer counts too.</param>
     public Http2Stream? TryOpenStream(IReadOnlyList<HeaderField> request, int limit)
@@ -166,9 +159,9 @@ internal sealed partial class Http2Connection : IAsyncDisposable
             }
 
             _active++;
+            Enqueue_NeedsLock(stream);
         }
 
-        Send(stream);
         return stream;
     }
 
@@ -190,7 +183,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     {
         lock (_gate)
         {
-            if (_draining || _closing)
+            if (_draining || _closing || _drainAnnounced)
             {
                 return Closed;
             }
@@ -198,8 +191,10 @@ internal sealed partial class Http2Connection : IAsyncDisposable
             if (_isServer)
             {
                 // First announced without a last stream, for requests are on their way; the PING comes back behind them.
+                _drainAnnounced = true;
                 FrameWriter.WriteGoAway(_control, int.MaxValue, Http2ErrorCode.NoError);
                 FrameWriter.WritePing(_control, DrainPing, ack: false);
+                _ = EndDrainAnnouncementAsync();
             }
             else
             {
@@ -211,6 +206,9 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         ScheduleWrite();
         return Closed;
     }
+
+    /// <summary>Sends what <see cref="TryOpenStream"/> has queued.</summary>
+    public void Flush() => ScheduleWrite();
 
     /// <summary>Ends the connection now: GOAWAY as far as the transport takes it, then nothing.</summary>
     public void Close(Http2ErrorCode code, HboneException failure)
@@ -241,7 +239,10 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     }
 
     /// <summary>Gives one stream up.</summary>
-    public void Abort(Http2Stream stream, Http2ErrorCode code)
+    /// <param name="stream">The stream.</param>
+    /// <param name="code">What the peer is told.</param>
+    /// <param name="fault">What the peer did wrong; null when it is us who give up.</param>
+    public void Abort(Http2Stream stream, Http2ErrorCode code, string? fault = null)
     {
         lock (_gate)
         {
@@ -250,7 +251,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
                 return;
             }
 
-            stream.PendingReset ??= code;
+            Reset_NeedsLock(stream, code, fault);
         }
 
         Send(stream);
@@ -263,6 +264,11 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         bool sendConnection;
         lock (_gate)
         {
+            if (stream.InputReleased)
+            {
+                return;
+            }
+
             stream.Unread -= count;
             stream.PendingCredit += count;
             sendStream = !stream.RemoteClosed && stream.PendingCredit >= _options.StreamWindowSize / 2;
@@ -304,10 +310,67 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         lock (_gate)
         {
             stream.OutputReleased = true;
+            stream.LastSent = _time.GetTimestamp();
             Release_NeedsLock(stream);
         }
 
         Send(stream);
+    }
+
+    private static void Reset_NeedsLock(Http2Stream stream, Http2ErrorCode code, string? fault)
+    {
+        if (stream.PendingReset is null)
+        {
+            stream.PendingReset = code;
+            stream.ResetReason = fault is null ? null : new HboneException(HboneError.ProtocolError, $"the peer broke the protocol on this tunnel ({code}): {fault}") { Code = code };
+        }
+    }
+
+    private void Unblock_NeedsLock(Http2Stream stream)
+    {
+        if (stream.BlockedByConnection is { } node)
+        {
+            _blockedByConnection.Remove(node);
+            stream.BlockedByConnection = null;
+        }
+    }
+
+    // A peer that does not answer our PING is told all the same.
+    private async Task EndDrainAnnouncementAsync()
+    {
+        await Closed.WaitAsync(GoAwayGrace, _time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        lock (_gate)
+        {
+            EndDrainAnnouncement_NeedsLock();
+        }
+
+        ScheduleWrite();
+    }
+
+    private void EndDrainAnnouncement_NeedsLock()
+    {
+        if (_drainAnnounced && !_draining && !_closing)
+        {
+            _draining = true;
+            FrameWriter.WriteGoAway(_control, _lastProcessedStreamId, Http2ErrorCode.NoError);
+            CloseIfDrained_NeedsLock();
+        }
+    }
+
+    // The application has closed a tunnel, and its peer takes nothing of what is left: that does not hold the connection for ever.
+    private void ResetLingering()
+    {
+        lock (_gate)
+        {
+            foreach (var stream in _streams.Values)
+            {
+                if (stream is { InputReleased: true, OutputReleased: true, LocalClosed: false } && _time.GetElapsedTime(stream.LastSent) > LingerTimeout)
+                {
+                    Reset_NeedsLock(stream, Http2ErrorCode.Cancel, fault: null);
+                    Enqueue_NeedsLock(stream);
+                }
+            }
+        }
     }
 
     // True when a WINDOW_UPDATE of the connection is due.
@@ -360,6 +423,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     {
         if (stream.LocalClosed && stream.RemoteClosed)
         {
+            Unblock_NeedsLock(stream);
             _streams.Remove(stream.Id);
             Release_NeedsLock(stream);
             CloseIfDrained_NeedsLock();
@@ -381,11 +445,12 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     {
         _draining = true;
         _closing = true;
-        FrameWriter.WriteGoAway(_control, _lastPeerStreamId, code);
+        FrameWriter.WriteGoAway(_control, _lastProcessedStreamId, code);
     }
 
     private void OnTick()
     {
+        ResetLingering();
         switch (_keepAlive.OnTick())
         {
             case KeepAliveAction.SendPing:
@@ -402,6 +467,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
                 CutTransport();
                 break;
             default:
+                ScheduleWrite();
                 break;
         }
     }

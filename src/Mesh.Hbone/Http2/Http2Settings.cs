@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace Mesh.Hbone.Http2;
 
-/// <summary>The settings that endpoints announce (RFC 9113, section 6.5.2; RFC 8441, section 3).</summary>
+/// <summary>The settings that endpoints announce (RFC 9113, section 6.5.2).</summary>
 internal enum Http2Setting : ushort
 {
     HeaderTableSize = 0x1,
@@ -11,13 +11,15 @@ internal enum Http2Setting : ushort
     InitialWindowSize = 0x4,
     MaxFrameSize = 0x5,
     MaxHeaderListSize = 0x6,
-    EnableConnectProtocol = 0x8,
 }
 
 /// <summary>What the peer has announced. Begins with the protocol's defaults.</summary>
 internal sealed class PeerSettings
 {
     public const int SettingSize = 6;
+
+    // Since it was last taken: in between, the table was that small.
+    private uint _smallestHeaderTableSize = uint.MaxValue;
 
     public uint HeaderTableSize { get; private set; } = 4096;
 
@@ -26,6 +28,19 @@ internal sealed class PeerSettings
     public int InitialWindowSize { get; private set; } = FlowWindow.Default;
 
     public int MaxFrameSize { get; private set; } = FrameHeader.DefaultMaxLength;
+
+    /// <summary>The smallest table size since the last call, and the newest; null when there was no change.</summary>
+    public (uint Smallest, uint Newest)? TakeHeaderTableSizes()
+    {
+        if (_smallestHeaderTableSize == uint.MaxValue)
+        {
+            return null;
+        }
+
+        var sizes = (_smallestHeaderTableSize, HeaderTableSize);
+        _smallestHeaderTableSize = uint.MaxValue;
+        return sizes;
+    }
 
     /// <summary>Takes a payload of SETTINGS; the answer is the error that it deserves, if any.</summary>
     public Http2ErrorCode? Apply(ReadOnlySpan<byte> payload)
@@ -42,6 +57,7 @@ internal sealed class PeerSettings
             {
                 case Http2Setting.HeaderTableSize:
                     HeaderTableSize = value;
+                    _smallestHeaderTableSize = Math.Min(_smallestHeaderTableSize, value);
                     break;
                 case Http2Setting.EnablePush when value > 1:
                     return Http2ErrorCode.ProtocolError;

@@ -15,6 +15,10 @@ internal sealed class Http2Stream
     private static readonly PipeOptions InboundOptions = new(pauseWriterThreshold: 0, resumeWriterThreshold: 0, useSynchronizationContext: false);
     private static readonly PipeOptions OutboundOptions = new(pauseWriterThreshold: 256 * 1024, resumeWriterThreshold: 128 * 1024, useSynchronizationContext: false);
 
+    // Guarded by InboundGate.
+    private TaskCompletionSource? _reset;
+    private bool _isReset;
+
     public Http2Stream(Http2Connection connection, int id, int receiveWindow)
     {
         Connection = connection;
@@ -55,6 +59,9 @@ internal sealed class Http2Stream
 
     public Http2ErrorCode? PendingReset { get; set; }
 
+    /// <summary>What the peer did wrong, when that is why we reset; null when we gave up.</summary>
+    public HboneException? ResetReason { get; set; }
+
     /// <summary>Octets that the application has read and the peer has not been told of.</summary>
     public int PendingCredit { get; set; }
 
@@ -82,8 +89,11 @@ internal sealed class Http2Stream
     /// <summary>Octets delivered that the application has not read.</summary>
     public int Unread { get; set; }
 
-    /// <summary>In the queue of streams that wait for the window of the connection.</summary>
-    public bool BlockedByConnection { get; set; }
+    /// <summary>Its place in the queue of streams that wait for the window of the connection; null when it does not.</summary>
+    public LinkedListNode<Http2Stream>? BlockedByConnection { get; set; }
+
+    /// <summary>When something was last sent, or the application closed it; a timestamp.</summary>
+    public long LastSent { get; set; }
 
     // Touched by the connection's writer only.
     public bool OutboundFinished { get; set; }
@@ -99,6 +109,33 @@ internal sealed class Http2Stream
 
     /// <summary>Gives the stream up: the peer gets RST_STREAM, the application nothing more.</summary>
     public void Abort(Http2ErrorCode code) => Connection.Abort(this, code);
+
+    /// <summary>Completes when the peer has reset the stream, so that nothing written will arrive. Made on demand.</summary>
+    public Task WhenReset
+    {
+        get
+        {
+            lock (InboundGate)
+            {
+                _reset ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                if (_isReset)
+                {
+                    _reset.TrySetResult();
+                }
+
+                return _reset.Task;
+            }
+        }
+    }
+
+    public void SignalReset()
+    {
+        lock (InboundGate)
+        {
+            _isReset = true;
+            _reset?.TrySetResult();
+        }
+    }
 
     /// <summary>The application is done with the stream: what it wrote is still sent, what it did not read is lost.</summary>
     public void Release()

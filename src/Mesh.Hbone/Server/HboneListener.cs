@@ -29,8 +29,12 @@ public sealed class HboneListenerOptions
     /// <summary>Windows, limits and times.</summary>
     public HboneOptions Hbone { get; init; } = new();
 
-    /// <summary>How many connections may be open at once; further ones are closed as they come. At least 1; default 10,000.</summary>
+    /// <summary>How many authenticated connections may be open at once; further ones are closed. At least 1; default 10,000.</summary>
     public int MaxConnections { get; init; } = 10_000;
+
+    /// <summary>How many connections may be in their handshake at once; further ones are closed as they come. At least 1; default 2,000.</summary>
+    /// <remarks>Apart from the others, so that who has no certificate cannot take the place of those who have one.</remarks>
+    public int MaxHandshakes { get; init; } = 2_000;
 
     /// <summary>Told of every connection that does not come as far as a request. Runs on the connection's own task; must not block.</summary>
     public Action<HboneConnectionFailure>? ConnectionFailed { get; init; }
@@ -73,6 +77,7 @@ public sealed class HboneListener : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(listener);
         ArgumentNullException.ThrowIfNull(options);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxConnections, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxHandshakes, 1);
         options.Hbone.ThrowIfInvalid();
         return new HboneListener(listener, options);
     }
@@ -105,6 +110,7 @@ public sealed class HboneListener : IAsyncDisposable
 
         await _stopAccepting.CancelAsync();
         await _listener.DisposeAsync();
+        await _accepting;
         foreach (var connection in connections)
         {
             _ = connection.DrainAsync();
@@ -197,15 +203,21 @@ public sealed class HboneListener : IAsyncDisposable
 
     private void Serve(TransportConnection connection)
     {
+        bool refused;
         lock (_gate)
         {
-            if (_serving.Count >= _options.MaxConnections)
-            {
-                _options.Logger.TooManyConnections(LocalEndPoint, _options.MaxConnections);
-                connection.Abort();
-                return;
-            }
+            refused = _serving.Count - _connections.Count >= _options.MaxHandshakes;
+        }
 
+        if (refused)
+        {
+            Report(connection, new PeerVerification(), new IOException($"{_options.MaxHandshakes} other connections are in their handshake, the limit"));
+            connection.Abort();
+            return;
+        }
+
+        lock (_gate)
+        {
             var serving = Task.Run(() => ServeAsync(connection));
             _serving.Add(serving);
             _ = serving.ContinueWith(Served, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
@@ -262,7 +274,8 @@ public sealed class HboneListener : IAsyncDisposable
                 throw new AuthenticationException("the client does not offer h2 (ALPN)");
             }
 
-            return await BeginHttp2Async(connection, tls, peer.Identity!, either.Token);
+            var identity = peer.Identity ?? throw new AuthenticationException("the client proved no identity");
+            return await BeginHttp2Async(connection, tls, identity, either.Token);
         }
         catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
         {
@@ -286,10 +299,17 @@ public sealed class HboneListener : IAsyncDisposable
         }
 
         bool draining;
+        bool full;
         lock (_gate)
         {
-            _connections.Add(http2);
+            full = _connections.Count >= _options.MaxConnections || !_connections.Add(http2);
             draining = _draining;
+        }
+
+        if (full)
+        {
+            await http2.DisposeAsync();
+            throw new IOException($"{_options.MaxConnections} connections are open, the limit");
         }
 
         if (draining)

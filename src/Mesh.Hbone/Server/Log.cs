@@ -11,7 +11,4 @@ internal static partial class Log
 
     [LoggerMessage(2102, LogLevel.Error, "Cannot accept on {LocalEndPoint}; trying again")]
     public static partial void AcceptFailed(this ILogger logger, IPEndPoint localEndPoint, Exception error);
-
-    [LoggerMessage(2103, LogLevel.Warning, "{LocalEndPoint} has {MaxConnections} connections open, the limit; a further one was closed")]
-    public static partial void TooManyConnections(this ILogger logger, IPEndPoint localEndPoint, int maxConnections);
 }

@@ -67,7 +67,7 @@ public sealed class SocketTransportFactory(TcpKeepAlive? keepAlive) : TransportF
                 socket.DualMode = true;
             }
 
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            ReuseAddress(socket);
             socket.Bind(local);
             socket.Listen(Backlog);
             return new SocketListener(this, socket);
@@ -76,6 +76,18 @@ public sealed class SocketTransportFactory(TcpKeepAlive? keepAlive) : TransportF
         {
             socket.Dispose();
             throw new IOException($"cannot listen on {local}: {e.Message}", e);
+        }
+    }
+
+    // So that a restart does not wait for old connections. SocketOptionName.ReuseAddress would share the port with other listeners, too:
+    // half of the connections would then go to a forgotten process.
+    private static void ReuseAddress(Socket socket)
+    {
+        const int SolSocket = 1;
+        const int SoReuseAddr = 2;
+        if (OperatingSystem.IsLinux())
+        {
+            socket.SetRawSocketOption(SolSocket, SoReuseAddr, BitConverter.GetBytes(1));
         }
     }
 

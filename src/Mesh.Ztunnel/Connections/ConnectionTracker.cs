@@ -3,7 +3,7 @@ using Mesh.Core.Workloads;
 
 namespace Mesh.Ztunnel.Connections;
 
-/// <summary>Knows the open connections of one proxy: judges inbound ones anew when policy changes, and ends all when the proxy must (ztunnel §9.4, §14).</summary>
+/// <summary>Knows the open connections of one proxy: evaluates inbound ones again when policy changes, and ends all when the proxy must (ztunnel §9.4, §14).</summary>
 internal sealed class ConnectionTracker : IDisposable
 {
     private readonly Lock _gate = new();
@@ -28,12 +28,10 @@ internal sealed class ConnectionTracker : IDisposable
         }
     }
 
-    /// <summary>Begins to track a connection. An inbound one is tracked before it is judged, so that a change of policy in between is not missed.</summary>
-    /// <param name="destination">The workload that policy is judged for; null when it is not to be judged again.</param>
-    /// <param name="connection">The connection as policy sees it.</param>
-    public TrackedConnection Track(Workload? destination = null, L4Connection connection = default)
+    /// <summary>Begins to track a connection, from the moment it is accepted.</summary>
+    public TrackedConnection Track()
     {
-        var tracked = new TrackedConnection(this, destination, connection);
+        var tracked = new TrackedConnection(this);
         lock (_gate)
         {
             _open.Add(tracked);
@@ -89,57 +87,68 @@ internal sealed class ConnectionTracker : IDisposable
         }
     }
 
-    // The publisher must not wait for us; the order of two changes does not matter, for each judges by the newest state.
+    // The publisher must not wait for us; the order of two changes does not matter, for each evaluates by the newest state.
     private void OnChanged(object? sender, MeshChange change)
     {
         if (change.PoliciesChanged)
         {
-            _ = Task.Run(JudgeAll);
+            _ = Task.Run(ReevaluateAll);
         }
     }
 
-    private void JudgeAll()
+    private void ReevaluateAll()
     {
         var policies = _state.Current.Policies;
         foreach (var connection in Open())
         {
-            // The workload as it was when the connection began: what it lists later does not matter (ztunnel §9.4).
-            if (connection.Destination is { } destination && L4Authorizer.Authorize(policies, destination, connection.Connection) is L4Decision.Denied denied)
-            {
-                connection.Close($"connection closed due to policy change: {denied.Reason}", denied);
-            }
+            connection.Reevaluate(policies);
         }
     }
 }
 
+/// <summary>Why a connection is closed before its ends want it to.</summary>
+/// <param name="Text">In words.</param>
+/// <param name="Denial">The decision, when policy denies it now; otherwise null.</param>
+internal sealed record CloseReason(string Text, L4Decision.Denied? Denial);
+
 /// <summary>An open connection. Disposing it ends the tracking.</summary>
-internal sealed class TrackedConnection(ConnectionTracker tracker, Workload? destination, L4Connection connection) : IDisposable
+internal sealed class TrackedConnection(ConnectionTracker tracker) : IDisposable
 {
     private readonly CancellationTokenSource _closed = new();
-    private string? _closeReason;
-
-    public Workload? Destination => destination;
-
-    public L4Connection Connection => connection;
+    private PolicyInput? _input;
+    private CloseReason? _closeReason;
 
     /// <summary>Cancelled when the connection must end before its ends want it to.</summary>
     public CancellationToken Closed => _closed.Token;
 
     /// <summary>Why it must end; null while it need not.</summary>
-    public string? CloseReason => Volatile.Read(ref _closeReason);
+    public CloseReason? CloseReason => Volatile.Read(ref _closeReason);
 
-    /// <summary>The decision that ended it; null when it was something else.</summary>
-    public L4Decision.Denied? Denial { get; private set; }
+    /// <summary>Says what policy is to judge by from now on, at every change. Call it before the first decision, so that no change in between is missed.</summary>
+    /// <param name="destination">The workload as it is now; what it lists later does not matter (ztunnel §9.4).</param>
+    /// <param name="connection">The connection as policy sees it.</param>
+    public void ApplyPolicy(Workload destination, L4Connection connection) => Volatile.Write(ref _input, new PolicyInput(destination, connection));
+
+    /// <summary>Closes the connection when these policies deny it.</summary>
+    public void Reevaluate(L4PolicySet policies)
+    {
+        if (Volatile.Read(ref _input) is { } input && L4Authorizer.Authorize(policies, input.Destination, input.Connection) is L4Decision.Denied denied)
+        {
+            Close($"connection closed due to policy change: {denied.Reason}", denied);
+        }
+    }
 
     public void Close(string reason, L4Decision.Denied? denial = null)
     {
-        if (Interlocked.CompareExchange(ref _closeReason, reason, null) is null)
+        if (Interlocked.CompareExchange(ref _closeReason, new CloseReason(reason, denial), null) is null)
         {
-            Denial = denial;
-            _closed.Cancel();
+            // Not on this thread: what hangs on the token must not keep the next connection from being closed.
+            _ = _closed.CancelAsync();
         }
     }
 
     // The source is not disposed: Close may run beside this, and it holds no timer.
     public void Dispose() => tracker.Remove(this);
+
+    private sealed record PolicyInput(Workload Destination, L4Connection Connection);
 }

@@ -1,4 +1,6 @@
+using System.Net.Sockets;
 using Mesh.Hbone;
+using Mesh.Hbone.Http2;
 using Mesh.Ztunnel.Telemetry;
 
 namespace Mesh.Ztunnel.Connections;
@@ -22,17 +24,24 @@ internal static class Relay
             abort();
             if (tracked.CloseReason is { } reason)
             {
-                record.Outcome = tracked.Denial is null ? ConnectionOutcome.Failed : ConnectionOutcome.Denied;
-                record.Decision = tracked.Denial ?? record.Decision;
-                record.Error = reason;
+                record.Outcome = reason.Denial is null ? ConnectionOutcome.Failed : ConnectionOutcome.Denied;
+                record.Decision = reason.Denial ?? record.Decision;
+                record.Error = reason.Text;
             }
-            else if (e is HboneException { Error: not HboneError.Aborted })
+            else if (!IsOrdinary(e))
             {
                 record.Outcome = ConnectionOutcome.Failed;
                 record.Error = e.Message;
             }
-
-            // Anything else is an application that closed or reset its connection, which is its right (ztunnel §2.8).
         }
     }
+
+    // An end that closes or resets its connection is in its right (ztunnel §2.8).
+    private static bool IsOrdinary(Exception e) => e switch
+    {
+        HboneException hbone => hbone is { Error: HboneError.Aborted } or { Error: HboneError.Reset, Code: Http2ErrorCode.StreamClosed },
+        { InnerException: SocketException socket } => socket.SocketErrorCode
+            is SocketError.ConnectionReset or SocketError.ConnectionAborted or SocketError.Shutdown or SocketError.NotConnected or SocketError.OperationAborted,
+        _ => true,
+    };
 }

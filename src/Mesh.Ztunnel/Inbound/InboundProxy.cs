@@ -55,28 +55,31 @@ internal sealed class InboundProxy : IAsyncDisposable
     // Nothing but an address is known of these, but they are told (ztunnel §10.3, early deny).
     private void OnConnectionFailed(HboneConnectionFailure failure)
     {
-        using var recording = _context.AccessLog.Begin(new ConnectionRecord
+        _ = _context.AccessLog.Begin(new ConnectionRecord
         {
             Direction = ConnectionDirection.Inbound,
             Source = failure.RemoteEndPoint,
             Destination = failure.LocalEndPoint,
             Outcome = ConnectionOutcome.Rejected,
             Error = failure.Rejection is PeerRejection.None ? failure.Reason : $"peer certificate rejected ({failure.Rejection}): {failure.Reason}",
-        });
+        }).DisposeAsync().AsTask();
     }
 
     private async Task AcceptAsync()
     {
         while (await _listener.AcceptAsync() is { } request)
         {
-            _ = Task.Run(() => HandleAsync(request));
+            // Counted from the moment it is accepted, so that a drain waits for it.
+            var tracked = _connections.Track();
+            _ = Task.Run(() => HandleAsync(request, tracked));
         }
     }
 
-    private async Task HandleAsync(HboneRequest request)
+    private async Task HandleAsync(HboneRequest request, TrackedConnection tracked)
     {
+        using (tracked)
         using (request)
-        using (var recording = _context.AccessLog.Begin(new ConnectionRecord
+        await using (var recording = _context.AccessLog.Begin(new ConnectionRecord
         {
             Direction = ConnectionDirection.Inbound,
             Source = request.RemoteEndPoint,
@@ -87,7 +90,7 @@ internal sealed class InboundProxy : IAsyncDisposable
         {
             try
             {
-                await HandleAsync(request, recording.Record);
+                await HandleAsync(request, recording.Record, tracked);
             }
             catch (Exception e)
             {
@@ -98,7 +101,7 @@ internal sealed class InboundProxy : IAsyncDisposable
         }
     }
 
-    private async Task HandleAsync(HboneRequest request, ConnectionRecord record)
+    private async Task HandleAsync(HboneRequest request, ConnectionRecord record, TrackedConnection tracked)
     {
         if (request.Method != "CONNECT")
         {
@@ -109,7 +112,7 @@ internal sealed class InboundProxy : IAsyncDisposable
         Workload local;
         try
         {
-            local = await _context.LocalWorkloadAsync(CancellationToken.None);
+            local = await _context.LocalWorkloadAsync(tracked.Closed);
         }
         catch (WorkloadUnknownException e)
         {
@@ -127,15 +130,16 @@ internal sealed class InboundProxy : IAsyncDisposable
                 break;
             case InboundPlan.Connect plan:
                 record.DestinationService = plan.Service;
-                await AuthorizeAsync(request, record, local, plan.Destination);
+                await AuthorizeAsync(request, record, local, plan.Destination, tracked);
                 break;
         }
     }
 
-    private async Task AuthorizeAsync(HboneRequest request, ConnectionRecord record, Workload local, IPEndPoint destination)
+    private async Task AuthorizeAsync(HboneRequest request, ConnectionRecord record, Workload local, IPEndPoint destination, TrackedConnection tracked)
     {
-        using var tracked = _connections.Track(local, new L4Connection(request.RemoteEndPoint.Address, request.PeerIdentity, destination));
-        record.Decision = L4Authorizer.Authorize(_context.State.Current.Policies, local, tracked.Connection);
+        var connection = new L4Connection(request.RemoteEndPoint.Address, request.PeerIdentity, destination);
+        tracked.ApplyPolicy(local, connection);
+        record.Decision = L4Authorizer.Authorize(_context.State.Current.Policies, local, connection);
         foreach (var note in record.Decision.DryRun)
         {
             _context.Loggers.CreateLogger<InboundProxy>().DryRun(note);
@@ -163,7 +167,14 @@ internal sealed class InboundProxy : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            Refuse(request, record, ConnectionOutcome.Failed, 503, tracked.CloseReason ?? e.Message);
+            if (tracked.CloseReason is { Denial: { } denial } reason)
+            {
+                record.Decision = denial;
+                Refuse(request, record, ConnectionOutcome.Denied, 401, reason.Text);
+                return;
+            }
+
+            Refuse(request, record, ConnectionOutcome.Failed, 503, tracked.CloseReason?.Text ?? e.Message);
             return;
         }
 

@@ -5,7 +5,7 @@ using Mesh.Core.Workloads;
 
 namespace Mesh.Ztunnel.Outbound;
 
-/// <summary>Decides what is to be done with an outbound connection (ztunnel §7.1). Pure but for the dice, which the caller brings.</summary>
+/// <summary>Decides what is to be done with an outbound connection (ztunnel §7.1). Pure but for the randomness, which the caller brings.</summary>
 /// <remarks>
 /// The order: a service by its virtual address goes to its waypoint, or to one of its endpoints; a workload by its own address goes to its
 /// waypoint, or to itself; what the mesh does not know is passed through. What the mesh does know but cannot reach is refused, never passed through.
@@ -19,7 +19,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     /// <param name="source">The workload that connects.</param>
     /// <param name="sourceAddress">The address that it connects from.</param>
     /// <param name="destination">Where it means to go.</param>
-    /// <param name="random">The dice, for endpoints and weighted waypoints.</param>
+    /// <param name="random">The randomness, for endpoints and weighted waypoints.</param>
     public OutboundPlan Plan(MeshSnapshot mesh, Workload source, IPAddress sourceAddress, IPEndPoint destination, Random random)
     {
         ArgumentNullException.ThrowIfNull(mesh);

@@ -85,7 +85,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
     {
         using (tracked)
         await using (application)
-        using (var recording = _context.AccessLog.Begin(new ConnectionRecord { Direction = ConnectionDirection.Outbound, Source = application.RemoteEndPoint }))
+        await using (var recording = _context.AccessLog.Begin(new ConnectionRecord { Direction = ConnectionDirection.Outbound, Source = application.RemoteEndPoint }))
         {
             var record = recording.Record;
             try
@@ -100,7 +100,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
             {
                 // One connection's trouble ends in its own line.
                 record.Outcome = record.SourceWorkload is null || record.Destination is null ? ConnectionOutcome.Rejected : ConnectionOutcome.Failed;
-                record.Error = tracked.CloseReason ?? e.Message;
+                record.Error = tracked.CloseReason?.Text ?? e.Message;
                 application.Abort();
             }
         }
@@ -109,7 +109,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
     private async Task CarryAsync(TransportConnection application, ConnectionRecord record, Workload local, IPEndPoint destination, TrackedConnection tracked)
     {
         var mesh = _context.State.Current;
-        var plan = _planner.Plan(mesh, local, application.LocalEndPoint.Address, destination, _context.Random);
+        var plan = _planner.Plan(mesh, local, OwnAddress ?? application.RemoteEndPoint.Address, destination, _context.Random);
         switch (plan)
         {
             case OutboundPlan.Hbone hbone:
@@ -153,9 +153,11 @@ internal sealed class OutboundProxy : IAsyncDisposable
     }
 
     // A proxy with an address of its own is its workload's address: peers see the connection come from there, as from a pod.
+    private IPAddress? OwnAddress => _context.Workload.ListenAddress ?? _context.Options.ListenAddress;
+
     private IPAddress? SourceAddress(IPEndPoint nextHop)
     {
-        var own = _context.Workload.ListenAddress ?? _context.Options.ListenAddress;
+        var own = OwnAddress;
         return own is not null && own.AddressFamily == nextHop.AddressFamily && IPAddress.IsLoopback(own) == IPAddress.IsLoopback(nextHop.Address) ? own : null;
     }
 

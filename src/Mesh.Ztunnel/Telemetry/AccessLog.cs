@@ -94,11 +94,16 @@ public sealed class AccessLog
     private static string Format(Line line, Exception? error) => line.Message;
 
     /// <summary>A record under way.</summary>
-    internal readonly struct Recording(AccessLog log, ConnectionRecord record, long began) : IDisposable
+    internal readonly struct Recording(AccessLog log, ConnectionRecord record, long began) : IAsyncDisposable
     {
         public ConnectionRecord Record => record;
 
-        public void Dispose() => log.Ended(record, began);
+        // A log whose reader is slow makes its writers wait. That must not be the thread that polls the sockets, on which we may be.
+        public async ValueTask DisposeAsync()
+        {
+            await Task.Yield();
+            log.Ended(record, began);
+        }
     }
 
     /// <summary>A text that was not made by us but is an address to the reader.</summary>

@@ -79,7 +79,7 @@ public sealed class Http2ClientTests
         await peer.SendAsync(Frame.GoAway(1, NoError));
         Assert.Equal(HboneError.Unprocessed, (await Assert.ThrowsAsync<HboneException>(() => second.Response.Task.InTime())).Error);
         Assert.False(peer.Connection.IsUsable);
-        Assert.Null(peer.Connection.TryOpenStream(Request, 100));
+        Assert.Null(peer.Connection.OpenStream(Request, 100));
 
         await peer.SendAsync(Status(1, "200"));
         await peer.SendAsync(FrameType.Data, EndStream, 1, "late"u8.ToArray());
@@ -102,25 +102,25 @@ public sealed class Http2ClientTests
     public async Task As_many_streams_are_open_as_both_ends_allow(uint theirs, int ours, int expected)
     {
         await using var peer = await Http2Peer.ServerAsync(null, (Http2Setting.MaxConcurrentStreams, theirs));
-        Assert.Equal(expected > 0, peer.Connection.TakesStreams);
+        Assert.Equal(expected > 0, peer.Connection.IsUsable);
         for (var i = 0; i < expected; i++)
         {
-            Assert.NotNull(peer.Connection.TryOpenStream(Request, ours));
+            Assert.NotNull(peer.Connection.OpenStream(Request, ours));
         }
 
-        Assert.Null(peer.Connection.TryOpenStream(Request, ours));
+        Assert.Null(peer.Connection.OpenStream(Request, ours));
     }
 
     [Fact]
     public async Task A_stream_that_is_over_makes_room()
     {
         await using var peer = await Http2Peer.ServerAsync();
-        var stream = peer.Connection.TryOpenStream(Request, 1)!;
+        var stream = peer.Connection.OpenStream(Request, 1)!;
         await peer.ExpectAsync(FrameType.Headers, 1);
-        Assert.Null(peer.Connection.TryOpenStream(Request, 1));
+        Assert.Null(peer.Connection.OpenStream(Request, 1));
         stream.Abort(Cancel);
         await peer.ExpectResetAsync(1, Cancel);
-        Assert.NotNull(peer.Connection.TryOpenStream(Request, 1));
+        Assert.NotNull(peer.Connection.OpenStream(Request, 1));
         await peer.ExpectAsync(FrameType.Headers, 3);
     }
 
@@ -173,7 +173,7 @@ public sealed class Http2ClientTests
 
     private static byte[] Status(int stream, string status) => Frame.Headers(stream, EndHeaders, (":status", status));
 
-    private static Http2Stream Open(Http2Peer peer) => peer.Connection.TryOpenStream(Request, 100)!;
+    private static Http2Stream Open(Http2Peer peer) => peer.Connection.OpenStream(Request, 100)!;
 
     private static async Task<Http2Stream> OpenAsync(Http2Peer peer, int id)
     {

@@ -255,7 +255,7 @@ public sealed class Http2ServerTests
         var stream = await peer.OpenAcceptedAsync(1);
         await peer.SendAsync(Frame.Number32(FrameType.WindowUpdate, 1, increment));
         await peer.ExpectResetAsync(1, code);
-        Assert.Equal(HboneError.Aborted, (await Assert.ThrowsAsync<HboneException>(() => stream.Input.SumAsync().InTime())).Error);
+        Assert.Equal(HboneError.ProtocolError, (await Assert.ThrowsAsync<HboneException>(() => stream.Input.SumAsync().InTime())).Error);
     }
 
     [Fact]

@@ -34,13 +34,13 @@ public sealed class ConnectionTrackerTests : IDisposable
         _state.Update(editor => editor.Upsert(DenyWeb));
 
         await Eventually.Until("the connection is closed", () => web.Closed.IsCancellationRequested);
-        Assert.StartsWith("connection closed due to policy change: explicitly denied by: shop/no-web, rule 1", web.CloseReason, StringComparison.Ordinal);
-        Assert.Equal("shop/no-web", web.Denial?.Policy);
+        Assert.StartsWith("connection closed due to policy change: explicitly denied by: shop/no-web, rule 1", web.CloseReason!.Text, StringComparison.Ordinal);
+        Assert.Equal("shop/no-web", web.CloseReason.Denial?.Policy);
         Assert.False(waypoint.Closed.IsCancellationRequested || outbound.Closed.IsCancellationRequested);
     }
 
     [Fact]
-    public void A_change_of_workloads_judges_nobody_anew()
+    public void A_change_of_workloads_evaluates_nobody_again()
     {
         using var web = Track(Web);
         _state.Update(editor => editor.Upsert(Cart));
@@ -67,9 +67,13 @@ public sealed class ConnectionTrackerTests : IDisposable
         connection.Close("first");
         connection.Close("second");
         _tracker.CloseAll("third");
-        Assert.Equal("first", connection.CloseReason);
+        Assert.Equal("first", connection.CloseReason!.Text);
     }
 
-    private TrackedConnection Track(Workload source) =>
-        _tracker.Track(Cart, new L4Connection(source.Addresses[0], source.Identity, IPEndPoint.Parse("10.0.0.2:8080")));
+    private TrackedConnection Track(Workload source)
+    {
+        var connection = _tracker.Track();
+        connection.ApplyPolicy(Cart, new L4Connection(source.Addresses[0], source.Identity, IPEndPoint.Parse("10.0.0.2:8080")));
+        return connection;
+    }
 }

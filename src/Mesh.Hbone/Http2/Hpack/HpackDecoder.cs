@@ -21,7 +21,7 @@ internal sealed class HpackDecoder(int maxTableSize, int maxHeaderListSize)
             var first = block[0];
             if ((first & 0xE0) == 0x20)
             {
-                // Size updates stand at the beginning of a block, and there are at most two (RFC 7541, section 4.2).
+                // Size updates stand at the beginning of a block (RFC 7541, section 4.2).
                 Resize(HpackInteger.Read(ref block, 5), mayResize);
                 continue;
             }
