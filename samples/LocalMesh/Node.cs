@@ -20,6 +20,7 @@ internal static class Node
 
         // Denials are what this sample is about; its table shows them.
         builder.Logging.AddFilter("access", LogLevel.None);
+        builder.Logging.AddFilter("Microsoft", LogLevel.None);
         builder.Services.AddSingleton(authority);
         builder.Services.AddZtunnel(options =>
         {

@@ -1,10 +1,12 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Runtime.InteropServices;
 using LocalMesh;
 using Mesh.Core.Configuration;
 using Mesh.Core.Identity;
 using Mesh.Core.Policy;
 using Mesh.Ztunnel.Telemetry;
+using Microsoft.Extensions.Hosting;
 
 const string Row = "{0,-8} {1,-28} {2,-44} {3,-9} {4,-22} {5,6} {6,5}  {7}";
 var path = Path.Combine(AppContext.BaseDirectory, "mesh.yaml");
@@ -15,8 +17,18 @@ using var authority = DevelopmentCertificateAuthority.Create();
 
 // Two nodes, 127.0.1.1 and 127.0.2.1, and the applications of their workloads.
 var nodes = mesh.Workloads.GroupBy(workload => workload.Node).ToList();
-var hosts = await Task.WhenAll(nodes.Select((node, i) =>
-    Node.StartAsync(node.Key, IPAddress.Parse($"127.0.{i + 1}.1"), node, path, authority, (_, record) => records.Enqueue(record))));
+IHost[] hosts;
+try
+{
+    hosts = await Task.WhenAll(nodes.Select((node, i) =>
+        Node.StartAsync(node.Key, IPAddress.Parse($"127.0.{i + 1}.1"), node, path, authority, (_, record) => records.Enqueue(record))));
+}
+catch (IOException e)
+{
+    Console.Error.WriteLine($"{e.Message} Does another local mesh run?");
+    return 1;
+}
+
 var applications = await Task.WhenAll(mesh.Workloads.Where(workload => !workload.Services.IsEmpty).Select(Application.StartAsync));
 
 // A request of an unmodified program through its workload's proxy leaves two records: at the client's side and at the server's.
@@ -58,6 +70,11 @@ if (!args.Contains("--once"))
         key.Cancel = true;
         stop.TrySetResult();
     };
+    using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
+    {
+        signal.Cancel = true;
+        stop.TrySetResult();
+    });
     await stop.Task;
 }
 

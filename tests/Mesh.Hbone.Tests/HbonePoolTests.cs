@@ -119,7 +119,9 @@ public sealed class HbonePoolTests : IAsyncLifetime
         var address = _listener.LocalEndPoint;
         using var deadline = new CancellationTokenSource();
         var draining = _listener.DrainAsync(deadline.Token);
-        await using var next = Listen(address);
+        HboneListener? taken = null;
+        await Eventually.Until("the port is free", () => (taken = TryListen(address)) is not null);
+        await using var next = taken!;
         var serving = ServeAsync(next);
 
         while ((await ConnectAsync(pool)) is var second && second.ConnectionId == first.ConnectionId)
@@ -258,6 +260,18 @@ public sealed class HbonePoolTests : IAsyncLifetime
 
     private HbonePool Pool(int limit, TransportFactory? transport = null) => new(
         new HboneClient(_clientCertificates, _options, transport, _time), new HbonePoolOptions { MaxStreamsPerConnection = limit });
+
+    private HboneListener? TryListen(IPEndPoint address)
+    {
+        try
+        {
+            return Listen(address);
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
 
     private HboneListener Listen(IPEndPoint address) => HboneListener.Start(new SocketTransportFactory().Listen(address), new HboneListenerOptions
     {

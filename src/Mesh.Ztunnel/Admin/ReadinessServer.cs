@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel.Admin;
@@ -26,6 +27,7 @@ internal sealed class ReadinessServer : IAsyncDisposable
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton(loggers);
+        builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
         builder.Services.AddRoutingCore();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
@@ -78,5 +80,13 @@ internal sealed class ReadinessServer : IAsyncDisposable
         var pending = _pending.Keys.Order(StringComparer.Ordinal).ToList();
         context.Response.StatusCode = pending.Count == 0 ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError;
         return context.Response.WriteAsync(pending.Count == 0 ? "ready\n" : $"not ready, pending: {string.Join(", ", pending)}\n");
+    }
+
+    /// <summary>Signals are the business of the program that we are in; the web server's own host would take SIGTERM and Ctrl-C for itself.</summary>
+    private sealed class NoLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }
