@@ -1,7 +1,10 @@
+using System.Buffers;
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Security;
 using Mesh.Core.Identity;
 using Mesh.Hbone.Client;
+using Mesh.Hbone.Http2;
 using Mesh.Hbone.Server;
 using Mesh.Hbone.Transport;
 using Mesh.Testing;
@@ -233,6 +236,48 @@ public sealed class HbonePoolTests : IAsyncLifetime
     [InlineData(1, 0)]
     public void Options_out_of_range_are_refused(int limit, int minutes) => Assert.Throws<ArgumentException>(() => new HbonePool(
         new HboneClient(_clientCertificates), new HbonePoolOptions { MaxStreamsPerConnection = limit, UnusedReleaseTimeout = TimeSpan.FromMinutes(minutes) }));
+
+    [Fact]
+    public async Task A_server_that_takes_connections_but_no_tunnels_is_given_up_soon()
+    {
+        var connections = 0;
+        await using var listener = new SocketTransportFactory().Listen(new IPEndPoint(IPAddress.Loopback, 0));
+        var serving = Task.Run(async () =>
+        {
+            while (await listener.AcceptAsync(CancellationToken.None) is { } connection)
+            {
+                Interlocked.Increment(ref connections);
+                _ = TakeNoTunnelsAsync(connection);
+            }
+        });
+        await using var pool = Pool(100);
+
+        var fault = await Assert.ThrowsAsync<HboneException>(() => pool.ConnectAsync(new HboneDestination(Web, [Cart], listener.LocalEndPoint), "a:1").InTime());
+
+        Assert.Equal((HboneError.Unprocessed, $"{listener.LocalEndPoint} takes connections, but no tunnels"), (fault.Error, fault.Message));
+        Assert.InRange(connections, 1, 10);
+        await listener.DisposeAsync();
+        await serving.InTime();
+    }
+
+    // SETTINGS_MAX_CONCURRENT_STREAMS 0, and then silence.
+    private async Task TakeNoTunnelsAsync(TransportConnection connection)
+    {
+        await using var tls = new SslStream(connection.Stream);
+        var certificate = await _certificates.GetAsync(Cart);
+        await tls.AuthenticateAsServerAsync(SpiffeTls.ServerOptions(certificate, _authority.TrustBundle, new PeerVerification(), TimeProvider.System));
+        var settings = new ArrayBufferWriter<byte>();
+        FrameWriter.WriteSettings(settings, (Http2Setting.MaxConcurrentStreams, 0u));
+        await tls.WriteAsync(settings.WrittenMemory);
+        try
+        {
+            await tls.CopyToAsync(Stream.Null);
+        }
+        catch (IOException)
+        {
+            // The client has gone.
+        }
+    }
 
     private static async Task EndAsync(HboneTunnel tunnel)
     {

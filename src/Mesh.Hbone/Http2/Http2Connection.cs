@@ -103,6 +103,18 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         }
     }
 
+    /// <summary>How many streams wait for the window of the connection.</summary>
+    public int BlockedStreams
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _blockedByConnection.Count;
+            }
+        }
+    }
+
     /// <summary>Whether new streams can be opened, now or when others have ended.</summary>
     public bool IsUsable
     {

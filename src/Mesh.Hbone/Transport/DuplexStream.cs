@@ -3,7 +3,7 @@ using System.IO.Pipelines;
 
 namespace Mesh.Hbone.Transport;
 
-/// <summary>Two pipes as one stream. Asynchronous only. Disposing it ends both, and wakes whoever reads.</summary>
+/// <summary>Two pipes as one stream. Asynchronous only. Disposing it ends both: who reads here is woken, who writes at the other end learns that nobody reads.</summary>
 internal sealed class DuplexStream(PipeReader reader, PipeWriter writer, Func<ValueTask>? onDisposed = null) : Stream
 {
     private readonly CancellationTokenSource _disposed = new();
@@ -73,7 +73,7 @@ internal sealed class DuplexStream(PipeReader reader, PipeWriter writer, Func<Va
         {
             _disposed.Cancel();
             writer.Complete();
-            reader.CancelPendingRead();
+            reader.Complete();
             _ = onDisposed?.Invoke().AsTask();
         }
 

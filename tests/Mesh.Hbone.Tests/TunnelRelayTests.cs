@@ -1,0 +1,89 @@
+using System.Net;
+using Mesh.Core.Identity;
+using Mesh.Hbone.Client;
+using Mesh.Hbone.Server;
+using Mesh.Hbone.Transport;
+using Mesh.Testing;
+
+namespace Mesh.Hbone;
+
+/// <summary>The relay between an application and a tunnel, over a network in memory.</summary>
+public sealed class TunnelRelayTests : IAsyncLifetime
+{
+    private static readonly SpiffeId Web = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
+    private static readonly SpiffeId Cart = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/cart");
+    private readonly InMemoryTransportFactory _network = new();
+    private readonly DevelopmentCertificateAuthority _authority = DevelopmentCertificateAuthority.Create();
+    private readonly RelayCounters _counters = new();
+    private readonly WorkloadCertificates _certificates;
+    private readonly HboneListener _listener;
+    private HboneTunnel _client = null!;
+    private HboneTunnel _server = null!;
+    private TransportConnection _application = null!;
+    private Task _relay = Task.CompletedTask;
+
+    public TunnelRelayTests()
+    {
+        _certificates = new WorkloadCertificates(_authority);
+        _listener = HboneListener.Start(_network.Listen(IPEndPoint.Parse("10.0.0.2:15008")), new HboneListenerOptions
+        {
+            Certificate = token => _certificates.GetAsync(Cart, cancellationToken: token),
+            Trust = _authority.TrustBundle,
+        });
+    }
+
+    public async Task InitializeAsync()
+    {
+        var client = new HboneClient(_certificates, transport: _network).ConnectAsync(new HboneDestination(Web, [Cart], _listener.LocalEndPoint), "10.0.0.2:80");
+        _server = (await _listener.AcceptAsync().InTime())!.Accept();
+        _client = await client.InTime();
+        (_application, var near) = InMemoryTransportFactory.Connect(IPEndPoint.Parse("10.0.0.2:80"), IPEndPoint.Parse("10.0.0.2:1000"));
+        _relay = TunnelRelay.RunAsync(near, _server, _counters);
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _client.DisposeAsync();
+        await _server.DisposeAsync();
+        await _application.DisposeAsync();
+        await _listener.DisposeAsync();
+        await _certificates.DisposeAsync();
+        _authority.Dispose();
+    }
+
+    [Fact]
+    public async Task Each_direction_ends_by_itself()
+    {
+        await _client.Output.WriteAsync("question"u8.ToArray());
+        await _client.Output.CompleteAsync();
+        Assert.Equal("question", await new StreamReader(_application.Stream).ReadToEndAsync().InTime());
+        Assert.False(_relay.IsCompleted);
+
+        await _application.Stream.WriteAsync("answer"u8.ToArray());
+        _application.ShutdownSend();
+        await _relay.InTime();
+
+        Assert.Equal((6, 8), (_counters.ToTunnel, _counters.FromTunnel));
+        Assert.Equal("answer", await new StreamReader(_client.AsStream()).ReadToEndAsync().InTime());
+    }
+
+    [Fact]
+    public async Task A_peer_that_resets_ends_a_relay_whose_application_is_quiet()
+    {
+        await _client.Output.WriteAsync("last words"u8.ToArray());
+        var heard = new byte[10];
+        await _application.Stream.ReadExactlyAsync(heard).InTime();
+
+        _client.Abort();
+
+        Assert.Equal("the peer takes no more", (await Assert.ThrowsAsync<IOException>(() => _relay.InTime())).Message);
+    }
+
+    [Fact]
+    public async Task An_application_that_is_gone_ends_the_relay()
+    {
+        await _application.DisposeAsync();
+        await _client.Output.WriteAsync(new byte[1024 * 1024]).InTime();
+        await Assert.ThrowsAsync<IOException>(() => _relay.InTime());
+    }
+}
