@@ -125,7 +125,7 @@ public sealed class HbonePool : IAsyncDisposable
             ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
             var pool = _destinations.GetOrAdd(destination, static (key, owner) => new DestinationPool(owner, key), this);
             var carried = pool.Carried;
-            if (pool.TryRequest(authority, headers, avoid) is { } request)
+            if (pool.RequestOrConnect(authority, headers, avoid, out var connecting) is { } request)
             {
                 // Written outside the lock: the write may carry the data of other tunnels, too.
                 request.Connection.Http2.Flush();
@@ -133,7 +133,7 @@ public sealed class HbonePool : IAsyncDisposable
             }
 
             // Others may take all the room of a fresh connection; when nobody does, the server wants no tunnels.
-            await pool.ConnectOnceAsync().WaitAsync(cancellationToken);
+            await connecting.WaitAsync(cancellationToken);
             fruitless = pool.Carried == carried ? fruitless + 1 : 0;
             if (fruitless > MaxFruitlessConnections)
             {
@@ -193,34 +193,38 @@ public sealed class HbonePool : IAsyncDisposable
         }
 
         /// <summary>How many tunnels were requested so far.</summary>
-        public long Carried => Interlocked.Read(ref _carried);
+        public long Carried
+        {
+            get
+            {
+                lock (_gate)
+                {
+                    return _carried;
+                }
+            }
+        }
 
-        /// <summary>Puts a request on a connection that has room; it is still to be flushed. Null when none has.</summary>
-        public (HboneConnection Connection, Http2Stream Stream)? TryRequest(string authority, HboneHeaders? headers, HboneConnection? avoid)
+        /// <summary>Puts a request on a connection that has room; it is still to be flushed. When none has, the connection attempt to wait for.</summary>
+        /// <remarks>In one step, so that nobody begins an attempt for the want of a connection that has come meanwhile.</remarks>
+        public (HboneConnection Connection, Http2Stream Stream)? RequestOrConnect(string authority, HboneHeaders? headers, HboneConnection? avoid, out Task connecting)
         {
             lock (_gate)
             {
+                connecting = Task.CompletedTask;
                 Retire_NeedsLock();
                 foreach (var pooled in _connections)
                 {
                     if (pooled.Connection != avoid && pooled.Connection.TryRequest(authority, headers, owner._options.MaxStreamsPerConnection) is { } stream)
                     {
                         pooled.LastUsed = owner._time.GetTimestamp();
-                        Interlocked.Increment(ref _carried);
+                        _carried++;
                         return (pooled.Connection, stream);
                     }
                 }
 
+                // What has left the pool connects no more; the caller comes again, and finds its successor.
+                connecting = _left ? Task.CompletedTask : _connecting ??= Task.Run(ConnectAsync);
                 return null;
-            }
-        }
-
-        /// <summary>The connection attempt under way; begun when there is none. One that has left the pool makes none.</summary>
-        public Task ConnectOnceAsync()
-        {
-            lock (_gate)
-            {
-                return _left ? Task.CompletedTask : _connecting ??= Task.Run(ConnectAsync);
             }
         }
 
@@ -281,14 +285,17 @@ public sealed class HbonePool : IAsyncDisposable
                 lock (_gate)
                 {
                     _connections.Add(new Pooled(connection) { LastUsed = owner._time.GetTimestamp() });
+                    _connecting = null;
                 }
             }
-            finally
+            catch
             {
                 lock (_gate)
                 {
                     _connecting = null;
                 }
+
+                throw;
             }
         }
 
