@@ -30,7 +30,7 @@ public sealed class Http2Fuzz
 
     private static async Task<HboneException> RunAsync(byte[] octets, bool isServer)
     {
-        var (peer, ours) = PipePair.Make();
+        var (peer, ours) = Wire.Make();
         await using var connection = new Http2Connection(ours, isServer, Http2Peer.SmallOptions(), TimeProvider.System, NullLogger.Instance, Serve);
         connection.Start();
         if (!isServer)

@@ -80,7 +80,7 @@ internal sealed class Http2Peer : IAsyncDisposable
 
     private Http2Peer(bool oursIsServer, HboneOptions options, Func<Stream, Stream>? wrap)
     {
-        (_stream, var ours) = PipePair.Make();
+        (_stream, var ours) = Wire.Make();
         Connection = new Http2Connection(
             wrap is null ? ours : wrap(ours), oursIsServer, options, Time, NullLogger.Instance, stream => Requests.Writer.TryWrite(stream));
     }
