@@ -42,7 +42,11 @@ static async Task<int> RunAsync()
         await host.RunAsync();
         return 0;
     }
-    catch (Exception e) when (e is IOException or UnauthorizedAccessException or CertificateAuthorityException or Microsoft.Extensions.Options.OptionsValidationException)
+    catch (CertificateAuthorityException e)
+    {
+        return await FailAsync([$"MESH_DEVELOPMENT_CA is '{environment.DevelopmentCaDirectory}'; allowed: a directory that can be written to, or holds a root and its key ({e.Message})"]);
+    }
+    catch (Exception e) when (e is IOException or UnauthorizedAccessException or Microsoft.Extensions.Options.OptionsValidationException)
     {
         return await FailAsync([e.Message]);
     }

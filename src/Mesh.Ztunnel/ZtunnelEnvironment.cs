@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
+using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.Logging;
@@ -106,7 +108,7 @@ internal sealed class ZtunnelEnvironment
     {
         Choice("PROXY_MODE", ["dedicated"]);
         ReadWorkload();
-        Options.LocalXdsPath = Required("LOCAL_XDS_PATH", "the path of a YAML file");
+        Options.LocalXdsPath = ReadableFile("LOCAL_XDS_PATH", "the path of a YAML file that can be read");
         DevelopmentCaDirectory = Required("MESH_DEVELOPMENT_CA", "a directory");
         Options.NodeName = Value("NODE_NAME");
         Options.Network = Value("NETWORK") ?? "";
@@ -266,13 +268,46 @@ internal sealed class ZtunnelEnvironment
             return null;
         }
 
-        if (IPAddress.TryParse(value, out var address))
+        if (NetworkAddress.TryParseAddress(value, out var address) && IsOfThisMachine(address))
         {
             return address;
         }
 
-        Fault(name, value, "IPv4 and IPv6 addresses");
+        Fault(name, value, "IPv4 and IPv6 addresses of this machine");
         return null;
+    }
+
+    private string? ReadableFile(string name, string allowed)
+    {
+        if (Required(name, allowed) is not { } path)
+        {
+            return null;
+        }
+
+        try
+        {
+            File.OpenHandle(path).Dispose();
+            return path;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Fault(name, path, allowed);
+            return null;
+        }
+    }
+
+    private static bool IsOfThisMachine(IPAddress address)
+    {
+        using var socket = new Socket(address.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
+        try
+        {
+            socket.Bind(new IPEndPoint(address, 0));
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
     }
 
     private void Fault(string name, string value, string allowed) => _errors.Add($"{name} is '{value}'; allowed: {allowed}");

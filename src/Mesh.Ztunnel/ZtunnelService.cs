@@ -38,6 +38,11 @@ internal sealed class ZtunnelService(
         _readiness.Pass(ReadinessGate.StateManager);
         foreach (var workload in settings.Workloads)
         {
+            if (state.Current.FindWorkload(workload.Namespace, workload.Name, workload.ServiceAccount, settings.NodeName) is null)
+            {
+                _logger.WorkloadUnknown(workload, settings.NodeName ?? "any node");
+            }
+
             _proxies.Add(new WorkloadProxy(new ProxyContext(workload, settings, state, certificates, transport, accessLog, time, random, loggers)));
             _logger.Listening(
                 workload,

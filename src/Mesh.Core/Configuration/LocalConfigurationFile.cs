@@ -197,7 +197,7 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
             _stamp = null;
             if (Interlocked.Exchange(ref _lastError, e.Message) != e.Message)
             {
-                _logger.ConfigurationUnreadable(_path, e);
+                _logger.ConfigurationUnreadable(_path, e.Message);
             }
         }
     }

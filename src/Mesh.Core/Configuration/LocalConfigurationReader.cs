@@ -79,8 +79,8 @@ internal sealed class LocalConfigurationReader(string file)
         }
         catch (Exception e) when (e is InvalidOperationException or ArgumentException)
         {
-            // The YAML library has other words for some of its faults.
-            _faults.Add(parser.Place.Line, parser.Place.Column, $"not valid YAML: {e.Message}");
+            // What the YAML library says here is of use to nobody.
+            _faults.Add(parser.Place.Line, parser.Place.Column, "not valid YAML: a bracket, brace or quote is not closed, or stands where it may not");
         }
 
         return null;

@@ -11,8 +11,8 @@ internal static partial class Log
     [LoggerMessage(1102, LogLevel.Error, "Edit not applied, the last good state stays: {Diagnostic}")]
     public static partial void ConfigurationRejected(this ILogger logger, ConfigurationDiagnostic diagnostic);
 
-    [LoggerMessage(1103, LogLevel.Error, "{File} was not applied, the last good state stays")]
-    public static partial void ConfigurationUnreadable(this ILogger logger, string file, Exception error);
+    [LoggerMessage(1103, LogLevel.Error, "{File} was not applied, the last good state stays: {Reason}")]
+    public static partial void ConfigurationUnreadable(this ILogger logger, string file, string reason);
 
     [LoggerMessage(1104, LogLevel.Warning, "{File} cannot be watched; edits are looked for every second")]
     public static partial void WatchUnavailable(this ILogger logger, string file, Exception error);
