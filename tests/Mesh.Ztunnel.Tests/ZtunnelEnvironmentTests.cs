@@ -7,6 +7,9 @@ namespace Mesh.Ztunnel;
 /// <summary>Settings under the names of Istio's ztunnel. What is refused is tested on the executable.</summary>
 public sealed class ZtunnelEnvironmentTests
 {
+    // Whether it is a mesh is looked at later.
+    private static readonly string AnyFile = typeof(ZtunnelEnvironmentTests).Assembly.Location;
+
     [Fact]
     public void The_defaults_are_those_of_ztunnel()
     {
@@ -95,7 +98,7 @@ public sealed class ZtunnelEnvironmentTests
 
     private static ZtunnelEnvironment Read(params (string Name, string Value)[] settings)
     {
-        var variables = new Dictionary<string, string> { ["PROXY_WORKLOAD_INFO"] = "shop/web-0/web", ["LOCAL_XDS_PATH"] = "mesh.yaml", ["MESH_DEVELOPMENT_CA"] = "ca" };
+        var variables = new Dictionary<string, string> { ["PROXY_WORKLOAD_INFO"] = "shop/web-0/web", ["LOCAL_XDS_PATH"] = AnyFile, ["MESH_DEVELOPMENT_CA"] = "ca" };
         foreach (var (name, value) in settings)
         {
             variables[name] = value;

@@ -39,7 +39,7 @@ public sealed class Socks5Tests
     {
         var (server, client) = Pair();
         await client.Stream.WriteAsync(Octets("05 01 00  05 01 00 01 0A"));
-        await client.DisposeAsync();
+        client.ShutdownSend();
         await Assert.ThrowsAsync<EndOfStreamException>(() => Socks5.ReadRequestAsync(server.Stream, CancellationToken.None).InTime());
     }
 
