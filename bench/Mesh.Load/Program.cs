@@ -1,42 +1,102 @@
-using System.Net;
+using System.Text.Json;
 using Mesh.Load;
+using Mesh.Load.Peers;
 
 // The same as the programs that it measures: completions on the polling thread. Set before the first socket is made.
 Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
 
-var quick = args.Contains("--quick");
-var duration = TimeSpan.FromSeconds(quick ? 1 : 4);
-var repetitions = quick ? 3 : 5;
-
-await using var application = new Application(new IPEndPoint(IPAddress.Parse("127.91.0.2"), 8080));
-await using var mesh = await ZtunnelPair.StartAsync();
-(string Peer, Func<Task<Stream>> Connect)[] ways = [("direct", application.ConnectAsync), ("mesh", mesh.ConnectAsync)];
-(string Name, string Unit, Func<Func<Task<Stream>>, Task<double>> Run)[] workloads =
-[
-    ("bulk-x1", "Gbit/s", connect => Measure.BulkAsync(connect, 1, duration)),
-    ("bulk-x8", "Gbit/s", connect => Measure.BulkAsync(connect, 8, duration)),
-    ("ping-x1", "exchanges/s", connect => Measure.PingAsync(connect, 1, duration)),
-    ("ping-x64", "exchanges/s", connect => Measure.PingAsync(connect, 64, duration)),
-];
-
-Console.WriteLine($"{"workload",-10} {"peer",-8} {"median",10} {"min",10} {"max",10}  {"unit",-12} of direct");
-foreach (var (name, unit, run) in workloads)
+if (args is [Application.Command])
 {
-    // Interleaved, so that what else happens on the machine happens to both.
-    var results = ways.ToDictionary(way => way.Peer, _ => new List<double>());
-    for (var repetition = 0; repetition < repetitions; repetition++)
+    await Application.RunAsync();
+    return 0;
+}
+
+if (LoadOptions.Parse(args) is not { } options)
+{
+    await Console.Error.WriteLineAsync(LoadOptions.Usage);
+    return 1;
+}
+
+using var files = new PeerFiles();
+using var application = await Application.StartAsync();
+try
+{
+    Func<Task<LoadPeer>>[] starts =
+    [
+        () => Task.FromResult<LoadPeer>(new Direct()), () => ZtunnelPair.StartAsync(files), () => TlsRelayPair.StartNginxAsync(files), () => TlsRelayPair.StartHaproxyAsync(files),
+    ];
+    var table = new ResultTable();
+    var peers = new List<LoadPeer>();
+    foreach (var start in starts)
     {
-        foreach (var (peer, connect) in ways)
+        peers.Add(await start());
+    }
+
+    foreach (var (name, unit, run) in Workloads())
+    {
+        if (!options.Includes(name))
         {
-            results[peer].Add(await run(connect));
+            continue;
+        }
+
+        // Interleaved, so that what else happens on the machine happens to all.
+        var samples = peers.ToDictionary(peer => peer.Name, _ => new List<Sample>());
+        for (var repetition = 0; repetition < options.Repetitions; repetition++)
+        {
+            foreach (var peer in peers)
+            {
+                samples[peer.Name].Add(await run(peer));
+            }
+        }
+
+        table.Add(name, unit, samples);
+    }
+
+    foreach (var peer in peers)
+    {
+        await peer.DisposeAsync();
+    }
+
+    foreach (var count in new[] { 1_000, 10_000 })
+    {
+        if (options.Includes($"idle-{count}"))
+        {
+            // Fresh processes each: memory that an earlier load has left is not the tunnels'.
+            var able = peers.Zip(starts).Where(pair => pair.First is not Direct && pair.First.MaxConnections >= count).ToArray();
+            var samples = able.ToDictionary(pair => pair.First.Name, _ => new List<Sample>());
+            foreach (var (peer, start) in able)
+            {
+                samples[peer.Name].Add(await Measure.IdleAsync(start, count));
+            }
+
+            table.Add($"idle-{count}", "KiB/tunnel", samples);
         }
     }
 
-    var direct = Median(results["direct"]);
-    foreach (var (peer, values) in results)
+    if (options.JsonFile is { } path)
     {
-        Console.WriteLine($"{name,-10} {peer,-8} {Median(values),10:F2} {values.Min(),10:F2} {values.Max(),10:F2}  {unit,-12} {Median(values) / direct,6:P0}");
+        await File.WriteAllTextAsync(path, JsonSerializer.Serialize(table.Rows, ResultTable.Json));
     }
+
+    return 0;
+}
+finally
+{
+    application.Kill();
 }
 
-static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+IEnumerable<(string Name, string Unit, Func<LoadPeer, Task<Sample>> Run)> Workloads()
+{
+    foreach (var connections in new[] { 1, 8 })
+    {
+        yield return ($"bulk-x{connections}", "Gbit/s", peer => Measure.BulkAsync(peer, connections, options.Duration));
+    }
+
+    foreach (var connections in new[] { 1, 16, 64, 1000 })
+    {
+        yield return ($"ping-x{connections}", "exchanges/s", peer => Measure.PingAsync(peer, connections, options.Duration));
+    }
+
+    yield return ("connect-warm", "connections/s", peer => Measure.ConnectionsAsync(peer, options.Duration));
+    yield return ("handshake-cold", "handshakes/s", peer => Measure.HandshakesAsync(peer, files, options.Duration));
+}
