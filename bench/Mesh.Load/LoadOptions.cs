@@ -3,8 +3,9 @@ namespace Mesh.Load;
 /// <summary>What is to be measured, and how long.</summary>
 internal sealed class LoadOptions
 {
-    public const string Usage = "usage: bench/run [--quick] [--json FILE] [--only WORKLOAD[,WORKLOAD...]]";
-    private readonly HashSet<string> _only = [];
+    public const string Usage = "usage: bench/run [--quick] [--json FILE] [--only WORKLOAD[,WORKLOAD...]] [--peers PEER[,PEER...]]";
+    private readonly HashSet<string> _workloads = [];
+    private readonly HashSet<string> _peers = [];
 
     public bool Quick { get; private set; }
 
@@ -14,7 +15,9 @@ internal sealed class LoadOptions
 
     public int Repetitions => Quick ? 3 : 5;
 
-    public bool Includes(string workload) => _only.Count == 0 || _only.Contains(workload);
+    public bool Includes(string workload) => _workloads.Count == 0 || _workloads.Contains(workload);
+
+    public bool IncludesPeer(string peer) => _peers.Count == 0 || _peers.Contains(peer);
 
     /// <summary>Reads the command line; null when it is not right.</summary>
     public static LoadOptions? Parse(string[] args)
@@ -31,7 +34,10 @@ internal sealed class LoadOptions
                     options.JsonFile = args[++i];
                     break;
                 case "--only" when i + 1 < args.Length:
-                    options._only.UnionWith(args[++i].Split(','));
+                    options._workloads.UnionWith(args[++i].Split(','));
+                    break;
+                case "--peers" when i + 1 < args.Length:
+                    options._peers.UnionWith(args[++i].Split(','));
                     break;
                 default:
                     return null;

@@ -21,10 +21,14 @@ using var files = new PeerFiles();
 using var application = await Application.StartAsync();
 try
 {
-    Func<Task<LoadPeer>>[] starts =
+    (string Name, Func<Task<LoadPeer>> Start)[] all =
     [
-        () => Task.FromResult<LoadPeer>(new Direct()), () => ZtunnelPair.StartAsync(files), () => TlsRelayPair.StartNginxAsync(files), () => TlsRelayPair.StartHaproxyAsync(files),
+        ("direct", () => Task.FromResult<LoadPeer>(new Direct())),
+        ("mesh", () => ZtunnelPair.StartAsync(files)),
+        ("nginx", () => TlsRelayPair.StartNginxAsync(files)),
+        ("haproxy", () => TlsRelayPair.StartHaproxyAsync(files)),
     ];
+    var starts = all.Where(peer => options.IncludesPeer(peer.Name)).Select(peer => peer.Start).ToArray();
     var table = new ResultTable();
     var peers = new List<LoadPeer>();
     foreach (var start in starts)

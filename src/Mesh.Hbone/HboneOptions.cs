@@ -31,6 +31,14 @@ public sealed class HboneOptions
     /// <summary>How long the TLS handshake and the HTTP/2 preface may take together. Default 10 seconds.</summary>
     public TimeSpan HandshakeTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Whether who reads or writes a tunnel goes on, when it had to wait, on the thread that reads or writes the connection. Default false.</summary>
+    /// <remarks>
+    /// Saves a thread switch for each read. Only for applications that never block there: whoever blocks holds up all tunnels of the connection. The
+    /// proxies set it; <see cref="TunnelRelay"/> never blocks. The completions of sockets are the business of the process
+    /// (<c>DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS</c>).
+    /// </remarks>
+    public bool InlineCompletions { get; set; }
+
     /// <summary>Says what is wrong with the settings; null when nothing is.</summary>
     public string? Validate() =>
         Range(nameof(StreamWindowSize), StreamWindowSize, Http2.FlowWindow.Default, int.MaxValue)

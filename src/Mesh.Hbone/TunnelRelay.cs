@@ -1,4 +1,5 @@
 using System.IO.Pipelines;
+using Mesh.Hbone.Http2;
 using Mesh.Hbone.Transport;
 
 namespace Mesh.Hbone;
@@ -26,7 +27,7 @@ public static class TunnelRelay
 {
     // A quiet direction holds a small buffer; one that fills it gets larger ones.
     private const int SmallBuffer = 4 * 1024;
-    private const int LargeBuffer = 64 * 1024;
+    private const int LargeBuffer = Http2Connection.BatchSize - FrameHeader.Size;
 
     private const string PeerTakesNoMore = "the peer takes no more";
 
@@ -112,6 +113,8 @@ public static class TunnelRelay
         var size = SmallBuffer;
         while (true)
         {
+            // Asks for nothing, which waits until there is something: who is idle holds no buffer.
+            _ = await application.Stream.ReadAsync(Memory<byte>.Empty, cancellationToken);
             var buffer = output.GetMemory(size);
             var read = await application.Stream.ReadAsync(buffer, cancellationToken);
             if (read == 0)
@@ -156,6 +159,7 @@ public static class TunnelRelay
         var size = SmallBuffer;
         while (true)
         {
+            _ = await from.Stream.ReadAsync(Memory<byte>.Empty, cancellationToken);
             using var buffer = System.Buffers.MemoryPool<byte>.Shared.Rent(size);
             var read = await from.Stream.ReadAsync(buffer.Memory, cancellationToken);
             if (read == 0)

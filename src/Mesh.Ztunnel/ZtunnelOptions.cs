@@ -57,7 +57,7 @@ public sealed class ZtunnelOptions
     public TcpKeepAlive? KeepAlive { get; set; } = TcpKeepAlive.Default;
 
     /// <summary>Windows, limits and times of HBONE connections.</summary>
-    public HboneOptions Hbone { get; } = new();
+    public HboneOptions Hbone { get; } = new() { InlineCompletions = true };
 
     /// <summary>Sharing of HBONE connections.</summary>
     public HbonePoolOptions Pool { get; } = new();

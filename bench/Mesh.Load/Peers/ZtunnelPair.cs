@@ -73,7 +73,7 @@ internal sealed class ZtunnelPair : LoadPeer
         start.Environment["MESH_DEVELOPMENT_CA"] = files.Authority;
         start.Environment["MESH_LISTEN_ADDRESS"] = address;
         start.Environment["UNSTABLE_ENABLE_SOCKS5"] = "true";
-        start.Environment["RUST_LOG"] = "error";
+        start.Environment["RUST_LOG"] = "off";
         Start(start);
     }
 }

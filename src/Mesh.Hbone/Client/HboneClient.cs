@@ -71,7 +71,7 @@ public sealed class HboneClient
         ArgumentNullException.ThrowIfNull(destination);
         var certificate = await CertificateAsync(destination.Source, cancellationToken);
         var transport = await ConnectTransportAsync(destination, cancellationToken);
-        var tls = new SslStream(transport.Stream, leaveInnerStreamOpen: false);
+        var tls = new TlsStream(transport.Stream);
         try
         {
             using var deadline = new CancellationTokenSource(_options.HandshakeTimeout, _time);
@@ -128,7 +128,7 @@ public sealed class HboneClient
         }
     }
 
-    private async Task<SpiffeId> AuthenticateAsync(HboneDestination destination, WorkloadCertificate certificate, SslStream tls, CancellationToken cancellationToken)
+    private async Task<SpiffeId> AuthenticateAsync(HboneDestination destination, WorkloadCertificate certificate, TlsStream tls, CancellationToken cancellationToken)
     {
         var peer = new PeerVerification();
         try
@@ -150,7 +150,7 @@ public sealed class HboneClient
         return peer.Identity ?? throw new HboneException(HboneError.PeerRejected, $"{destination.EndPoint} proved no identity");
     }
 
-    private async Task<Http2Connection> BeginHttp2Async(HboneDestination destination, SslStream tls, CancellationToken cancellationToken)
+    private async Task<Http2Connection> BeginHttp2Async(HboneDestination destination, TlsStream tls, CancellationToken cancellationToken)
     {
         var http2 = new Http2Connection(tls, isServer: false, _options, _time, _logger);
         http2.Start();

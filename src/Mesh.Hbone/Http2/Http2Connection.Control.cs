@@ -26,7 +26,7 @@ internal sealed partial class Http2Connection
 
         // ztunnel §2.8: these end the octets as a FIN does.
         var benign = code is Http2ErrorCode.NoError or Http2ErrorCode.Cancel;
-        CompleteInbound(stream, benign ? null : failure);
+        stream.Input.End(benign ? null : failure);
         stream.SignalReset();
     }
 
@@ -110,7 +110,7 @@ internal sealed partial class Http2Connection
         _logger.GoAwayReceived(Id, code, lastStreamId);
         foreach (var stream in unprocessed)
         {
-            FailInbound(stream, new HboneException(HboneError.Unprocessed, $"the peer is going away ({code}) and did not process the request") { Code = code });
+            stream.FailInbound(new HboneException(HboneError.Unprocessed, $"the peer is going away ({code}) and did not process the request") { Code = code });
         }
     }
 

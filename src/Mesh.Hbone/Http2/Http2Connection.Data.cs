@@ -71,7 +71,7 @@ internal sealed partial class Http2Connection
         }
     }
 
-    private int ReadData(ReadOnlySpan<byte> rest)
+    private int ReadData(ReadOnlyMemory<byte> rest)
     {
         var taken = 0;
         if (_dataLeft > 0)
@@ -94,7 +94,7 @@ internal sealed partial class Http2Connection
         return taken;
     }
 
-    private void Deliver(Http2Stream? stream, ReadOnlySpan<byte> octets)
+    private void Deliver(Http2Stream? stream, ReadOnlyMemory<byte> octets)
     {
         if (stream is null || !CountUnread(stream, octets.Length))
         {
@@ -102,16 +102,9 @@ internal sealed partial class Http2Connection
             return;
         }
 
-        lock (stream.InboundGate)
+        if (!stream.Input.TryAppend(_readBuffer!, octets))
         {
-            if (stream.InboundFinished)
-            {
-                return;
-            }
-
-            var writer = stream.Inbound.Writer;
-            octets.CopyTo(writer.GetSpan(octets.Length));
-            writer.Advance(octets.Length);
+            return;
         }
 
         if (!stream.InboundTouched)
@@ -167,25 +160,6 @@ internal sealed partial class Http2Connection
             CloseRemote_NeedsLock(stream);
         }
 
-        CompleteInbound(stream, null);
-    }
-
-    private static void CompleteInbound(Http2Stream stream, HboneException? failure)
-    {
-        lock (stream.InboundGate)
-        {
-            if (!stream.InboundFinished)
-            {
-                stream.InboundFinished = true;
-                stream.Inbound.Writer.Complete(failure);
-            }
-        }
-    }
-
-    private static void FailInbound(Http2Stream stream, HboneException failure)
-    {
-        stream.Response.TrySetException(failure);
-        _ = stream.Response.Task.Exception;
-        CompleteInbound(stream, failure);
+        stream.Input.End(null);
     }
 }

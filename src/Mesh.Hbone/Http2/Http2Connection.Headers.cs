@@ -102,7 +102,7 @@ internal sealed partial class Http2Connection
     private void OnRequest(int streamId, List<HeaderField> fields, bool complete)
     {
         Require(streamId % 2 == 1, $"a client opened stream {streamId}, which is even");
-        var stream = new Http2Stream(this, streamId, _options.StreamWindowSize) { RequestHeaders = fields };
+        var stream = new Http2Stream(this, streamId, _options) { RequestHeaders = fields };
         var fault = complete ? ConnectRequest.Fault(fields) : Http2ErrorCode.EnhanceYourCalm;
         lock (_gate)
         {

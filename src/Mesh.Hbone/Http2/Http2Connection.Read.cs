@@ -1,14 +1,17 @@
-using System.Buffers;
 using System.Buffers.Binary;
-using System.Diagnostics;
-using System.IO.Pipelines;
+using Mesh.Hbone.Transport;
 
 namespace Mesh.Hbone.Http2;
 
 /// <summary>The reading half: frames as they come, DATA in whatever pieces they come.</summary>
 internal sealed partial class Http2Connection
 {
-    private const int ReadBufferSize = 64 * 1024;
+
+    // As much is read before the applications are woken, when as much is there.
+    private const int WakeSize = 64 * 1024;
+
+    // One TLS record.
+    private const int SmallestRead = 16 * 1024;
     private const int MaxClientStreamId = int.MaxValue - 2;
 
     // Payloads other than DATA and header blocks that are read whole: SETTINGS and GOAWAY with debug data.
@@ -23,6 +26,10 @@ internal sealed partial class Http2Connection
     private static ReadOnlySpan<byte> Preface => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8;
 
     private readonly List<Http2Stream> _touched = [];
+    private ReadBuffer? _readBuffer;
+    private int _start;
+    private int _end;
+    private int _notWoken;
     private bool _prefaceSeen;
     private bool _settingsSeen;
 
@@ -31,15 +38,32 @@ internal sealed partial class Http2Connection
 
     private async Task ReadAsync()
     {
-        var buffer = ArrayPool<byte>.Shared.Rent(ReadBufferSize);
-        var start = 0;
-        var end = 0;
         HboneException failure;
         try
         {
             while (true)
             {
-                var read = await _transport.ReadAsync(buffer.AsMemory(end));
+                if (_start == _end && _transport is not TlsStream { HasBuffered: true })
+                {
+                    // Asks for nothing, which waits until there is something; who is idle holds no buffer.
+                    var waiting = _transport.ReadAsync(Memory<byte>.Empty);
+                    if (!waiting.IsCompleted)
+                    {
+                        WakeTouched();
+                        ReleaseReadBuffer();
+                    }
+
+                    await waiting;
+                }
+
+                _readBuffer ??= ReadBuffer.Rent(ReadBuffer.DefaultSize);
+                var reading = _transport.ReadAsync(_readBuffer.Array.AsMemory(_end));
+                if (!reading.IsCompleted || _notWoken >= WakeSize)
+                {
+                    WakeTouched();
+                }
+
+                var read = await reading;
                 if (read == 0)
                 {
                     failure = new HboneException(HboneError.ConnectionLost, "the peer closed the connection");
@@ -47,11 +71,14 @@ internal sealed partial class Http2Connection
                 }
 
                 _keepAlive.OnFrame();
-                end += read;
-                start += Process(buffer.AsSpan(start, end - start), out var needed);
-                FlushTouched();
-                (start, end) = MakeRoom(ref buffer, start, end, needed);
+                _end += read;
+                _notWoken += read;
+                _start += Process(_readBuffer.Array.AsMemory(_start, _end - _start), out var needed);
+                WriteAnswers();
+                MakeRoom(needed);
             }
+
+            ReleaseReadBuffer();
         }
         catch (Http2ConnectionException e)
         {
@@ -59,42 +86,52 @@ internal sealed partial class Http2Connection
             failure = new HboneException(HboneError.ProtocolError, $"the peer broke the protocol ({e.Code}): {e.Message}") { Code = e.Code };
             Close(e.Code, failure);
             await WaitForWriterAsync();
+            ReleaseReadBuffer();
         }
         catch (Exception e)
         {
+            // The buffer may still be written to, so it is not given back.
             failure = new HboneException(HboneError.ConnectionLost, $"the connection was lost: {e.Message}", e);
         }
 
-        ArrayPool<byte>.Shared.Return(buffer);
+        WakeTouched();
         Finish(failure);
     }
 
-    // What is left over moves to the front; a frame that does not fit gets a larger buffer, of a size that Process has bounded.
-    private static (int Start, int End) MakeRoom(ref byte[] buffer, int start, int end, int needed)
+    private void ReleaseReadBuffer()
     {
-        if (start == end)
+        _readBuffer?.Release();
+        _readBuffer = null;
+        _start = 0;
+        _end = 0;
+    }
+
+    // What streams hold is not written over. A frame that does not fit gets a larger buffer, of a size that Process has bounded.
+    private void MakeRoom(int needed)
+    {
+        var buffer = _readBuffer!;
+        var rest = _end - _start;
+        if (!buffer.IsShared && (rest == 0 || needed <= buffer.Array.Length))
         {
-            return (0, 0);
+            if (rest == 0 || _start + needed > buffer.Array.Length || buffer.Array.Length - _end < SmallestRead)
+            {
+                buffer.Array.AsSpan(_start, rest).CopyTo(buffer.Array);
+                _start = 0;
+                _end = rest;
+            }
+
+            return;
         }
 
-        var rest = buffer.AsSpan(start, end - start);
-        if (needed > buffer.Length)
+        if (rest == 0 ? buffer.Array.Length - _end < SmallestRead : _start + needed > buffer.Array.Length || buffer.Array.Length - _end < SmallestRead)
         {
-            var larger = ArrayPool<byte>.Shared.Rent(needed);
-            rest.CopyTo(larger);
-            ArrayPool<byte>.Shared.Return(buffer);
-            buffer = larger;
+            var next = ReadBuffer.Rent(Math.Max(needed, ReadBuffer.DefaultSize));
+            buffer.Array.AsSpan(_start, rest).CopyTo(next.Array);
+            buffer.Release();
+            _readBuffer = next;
+            _start = 0;
+            _end = rest;
         }
-        else if (start + needed > buffer.Length || end == buffer.Length)
-        {
-            rest.CopyTo(buffer);
-        }
-        else
-        {
-            return (start, end);
-        }
-
-        return (0, end - start);
     }
 
     /// <summary>The last act of a connection: nothing is read any more, every stream learns why.</summary>
@@ -121,7 +158,7 @@ internal sealed partial class Http2Connection
         foreach (var stream in streams)
         {
             // What was never sent may be tried again elsewhere.
-            FailInbound(stream, stream.Id == 0 ? Unprocessed() : failure);
+            stream.FailInbound(stream.Id == 0 ? Unprocessed() : failure);
         }
 
         ScheduleWrite();
@@ -150,13 +187,14 @@ internal sealed partial class Http2Connection
     /// <param name="source">What has come.</param>
     /// <param name="needed">How much must be there, from the first octet not taken, for the next step.</param>
     /// <returns>How many octets were taken.</returns>
-    private int Process(ReadOnlySpan<byte> source, out int needed)
+    private int Process(ReadOnlyMemory<byte> source, out int needed)
     {
+        var octets = source.Span;
         var taken = 0;
         needed = FrameHeader.Size;
         while (true)
         {
-            var rest = source[taken..];
+            var rest = octets[taken..];
             if (_dataLeft + _paddingLeft > 0)
             {
                 if (rest.IsEmpty)
@@ -164,7 +202,7 @@ internal sealed partial class Http2Connection
                     return taken;
                 }
 
-                taken += ReadData(rest);
+                taken += ReadData(source[taken..]);
                 continue;
             }
 
@@ -310,22 +348,21 @@ internal sealed partial class Http2Connection
         }
     }
 
-    // Once per read, however many frames it held: wakes the applications and the writer.
-    private void FlushTouched()
+    // Once for all frames that were at hand: wakes the applications. Their code may run in here; it does not throw.
+    private void WakeTouched()
     {
+        _notWoken = 0;
         foreach (var stream in _touched)
         {
             stream.InboundTouched = false;
-            lock (stream.InboundGate)
-            {
-                if (!stream.InboundFinished)
-                {
-                    Observe(stream.Inbound.Writer.FlushAsync());
-                }
-            }
+            stream.Input.Wake();
         }
 
         _touched.Clear();
+    }
+
+    private void WriteAnswers()
+    {
         bool anythingToSend;
         lock (_gate)
         {
@@ -340,15 +377,6 @@ internal sealed partial class Http2Connection
         if (anythingToSend)
         {
             ScheduleWrite();
-        }
-    }
-
-    // The pipe has no threshold (flow control is the bound), so its flush never waits.
-    private static void Observe(ValueTask<FlushResult> flush)
-    {
-        if (!flush.IsCompletedSuccessfully)
-        {
-            throw new UnreachableException("a pipe without a threshold made its writer wait");
         }
     }
 }

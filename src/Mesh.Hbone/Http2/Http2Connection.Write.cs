@@ -1,17 +1,22 @@
-using System.Buffers;
-using System.Net.Security;
 using Mesh.Hbone.Http2.Hpack;
+using Mesh.Hbone.Transport;
 
 namespace Mesh.Hbone.Http2;
 
 /// <summary>The writing half: streams take turns, several frames go out in one write.</summary>
 internal sealed partial class Http2Connection
 {
-    // One write carries up to this: four TLS records, one system call.
-    private const int BatchSize = 64 * 1024;
+    // One write carries up to this, frame headers included: four full TLS records, one system call.
+    internal const int BatchSize = 64 * 1024;
+
+    // Less room than this is left empty: small frames cost as much as large ones.
+    private const int SmallestRoom = 4 * 1024;
 
     // The turn of a stream while others wait.
     private const int TurnSize = 16 * 1024;
+
+    // A frame of this size is sent from where the application has put it; a smaller one is copied, and shares a TLS record with others.
+    private const int SmallestInPlace = 8 * 1024;
 
     // A peer that makes us answer but does not read the answers (floods of PING or SETTINGS) is cut off here.
     private const int MaxControlBacklog = 64 * 1024;
@@ -20,6 +25,10 @@ internal sealed partial class Http2Connection
     private readonly OutputBuffer _batch = new();
     private readonly OutputBuffer _headerBlock = new();
     private readonly HpackEncoder _encoder = new();
+
+    // The frame that ends the batch, in the memory of its stream; null when there is none.
+    private Http2Stream? _inPlaceStream;
+    private ReadOnlyMemory<byte> _inPlace;
 
     // Guarded by _gate.
     private readonly OutputBuffer _control = new();
@@ -68,8 +77,7 @@ internal sealed partial class Http2Connection
             {
                 while (Compose())
                 {
-                    await _transport.WriteAsync(_batch.Written);
-                    _batch.Clear();
+                    await WriteBatchAsync();
                 }
             }
             catch (Exception e)
@@ -82,6 +90,35 @@ internal sealed partial class Http2Connection
             await CloseSendingAsync();
         }
         while (Interlocked.Add(ref _writeSignals, -seen) != 0);
+    }
+
+    // One system call for both parts.
+    private async ValueTask WriteBatchAsync()
+    {
+        var tls = _transport as TlsStream;
+        tls?.Cork();
+        if (_batch.Length > 0)
+        {
+            await _transport.WriteAsync(_batch.Written);
+            _batch.Clear();
+        }
+
+        if (_inPlaceStream is { } stream)
+        {
+            await _transport.WriteAsync(_inPlace);
+            _inPlaceStream = null;
+            stream.Output.AdvanceTo(_inPlace.Length - FrameHeader.Size);
+            _inPlace = default;
+            if (IsLocalClosed(stream))
+            {
+                stream.Output.Close();
+            }
+        }
+
+        if (tls is not null)
+        {
+            await tls.UncorkAsync();
+        }
     }
 
     // The last thing sent is that nothing follows; the peer then closes, and the reader sees it. Whoever closed has bounded the wait for that.
@@ -99,7 +136,7 @@ internal sealed partial class Http2Connection
 
         try
         {
-            if (_transport is SslStream tls)
+            if (_transport is TlsStream tls)
             {
                 await tls.ShutdownAsync();
                 return;
@@ -115,6 +152,8 @@ internal sealed partial class Http2Connection
 
     private void OnTransportFailed(Exception e)
     {
+        _inPlaceStream = null;
+        _inPlace = default;
         lock (_gate)
         {
             _failure ??= new HboneException(HboneError.ConnectionLost, $"the connection was lost while writing: {e.Message}", e);
@@ -126,7 +165,7 @@ internal sealed partial class Http2Connection
         CutTransport();
         while (Next() is { } stream)
         {
-            FinishOutbound(stream);
+            stream.Output.Close();
         }
     }
 
@@ -137,7 +176,7 @@ internal sealed partial class Http2Connection
         {
             if (_control.Length > 0)
             {
-                _batch.Append(_control);
+                _batch.Append(_control.Written.Span);
                 _control.Release();
             }
 
@@ -148,12 +187,12 @@ internal sealed partial class Http2Connection
             }
         }
 
-        while (_batch.Length < BatchSize && Next() is { } stream)
+        while (_inPlaceStream is null && _batch.Length <= BatchSize - SmallestRoom && Next() is { } stream)
         {
             Write(stream);
         }
 
-        return _batch.Length > 0;
+        return _batch.Length > 0 || _inPlaceStream is not null;
     }
 
     private Http2Stream? Next()
@@ -181,7 +220,7 @@ internal sealed partial class Http2Connection
             headers = TakeHeaders_NeedsLock(stream);
             reset = TakeReset_NeedsLock(stream);
             endStream = headers is not null && stream.EndWithHeaders;
-            maxFrameSize = Math.Min(_peer.MaxFrameSize, BatchSize);
+            maxFrameSize = _peer.MaxFrameSize;
             if (endStream)
             {
                 CloseLocal_NeedsLock(stream);
@@ -200,7 +239,7 @@ internal sealed partial class Http2Connection
         if (reset is { } code)
         {
             FrameWriter.WriteRstStream(_batch, stream.Id, code);
-            FailInbound(stream, stream.ResetReason ?? GivenUp());
+            stream.FailInbound(stream.ResetReason ?? GivenUp());
         }
 
         WriteCredit(stream);
@@ -228,7 +267,7 @@ internal sealed partial class Http2Connection
             stream.PendingReset = null;
             _draining |= _nextStreamId > MaxClientStreamId;
             CloseBoth_NeedsLock(stream);
-            FailInbound(stream, failure);
+            stream.FailInbound(failure);
             return null;
         }
 
@@ -286,39 +325,29 @@ internal sealed partial class Http2Connection
     {
         if (IsLocalClosed(stream))
         {
-            FinishOutbound(stream);
+            stream.Output.Close();
             return;
         }
 
-        var reader = stream.Outbound.Reader;
-        if (stream.Id == 0 || stream.OutboundFinished || !reader.TryRead(out var result))
+        var (available, first, isCompleted) = stream.Output.Pending;
+        if (stream.Id == 0 || (available == 0 && !isCompleted))
         {
             return;
         }
 
-        var available = result.Buffer;
         var count = 0;
-        if (!available.IsEmpty)
+        if (available > 0)
         {
-            count = TakeWindow(stream, (int)Math.Min(available.Length, maxFrameSize));
+            var room = Math.Max(BatchSize - _batch.Length, SmallestRoom) - FrameHeader.Size;
+            count = TakeWindow(stream, Math.Min(first >= SmallestInPlace ? first : available, Math.Min(maxFrameSize, room)));
             if (count == 0)
             {
-                reader.AdvanceTo(available.Start);
                 return;
             }
         }
 
-        var end = result.IsCompleted && count == available.Length;
-        var payload = available.Slice(0, count);
-        if (count > 0 || end)
-        {
-            var span = _batch.GetSpan(FrameHeader.Size + count);
-            new FrameHeader(count, FrameType.Data, end ? FrameFlags.EndStream : FrameFlags.None, stream.Id).Write(span);
-            payload.CopyTo(span[FrameHeader.Size..]);
-            _batch.Advance(FrameHeader.Size + count);
-        }
-
-        reader.AdvanceTo(payload.End);
+        var end = isCompleted && count == available;
+        WriteFrame(stream, count, end);
         lock (_gate)
         {
             if (end)
@@ -326,16 +355,34 @@ internal sealed partial class Http2Connection
                 CloseLocal_NeedsLock(stream);
                 ResetIfAbandoned_NeedsLock(stream);
             }
-            else if (count < available.Length)
+            else if (count < available)
             {
                 Enqueue_NeedsLock(stream);
             }
         }
 
-        if (end)
+        if (end && _inPlaceStream is null)
         {
-            FinishOutbound(stream);
+            stream.Output.Close();
         }
+    }
+
+    private void WriteFrame(Http2Stream stream, int count, bool end)
+    {
+        var header = new FrameHeader(count, FrameType.Data, end ? FrameFlags.EndStream : FrameFlags.None, stream.Id);
+        if (count >= SmallestInPlace && stream.Output.Peek(count) is { IsEmpty: false } frame)
+        {
+            header.Write(frame.Span);
+            _inPlace = frame;
+            _inPlaceStream = stream;
+            return;
+        }
+
+        var span = _batch.GetSpan(FrameHeader.Size + count);
+        header.Write(span);
+        stream.Output.CopyTo(span.Slice(FrameHeader.Size, count));
+        _batch.Advance(FrameHeader.Size + count);
+        stream.Output.AdvanceTo(count);
     }
 
     // How much may go out now. When the peer's window for the stream is shut, its WINDOW_UPDATE puts the stream in the queue again.
@@ -367,16 +414,6 @@ internal sealed partial class Http2Connection
         lock (_gate)
         {
             return stream.LocalClosed || _closing;
-        }
-    }
-
-    // From now on the application's flushes say that nobody reads.
-    private static void FinishOutbound(Http2Stream stream)
-    {
-        if (!stream.OutboundFinished)
-        {
-            stream.OutboundFinished = true;
-            stream.Outbound.Reader.Complete();
         }
     }
 }

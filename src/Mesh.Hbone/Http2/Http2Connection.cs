@@ -162,7 +162,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     /// <param name="limit">Our own limit of concurrent streams; that of the peer counts too.</param>
     public Http2Stream? TryOpenStream(IReadOnlyList<HeaderField> request, int limit)
     {
-        var stream = new Http2Stream(this, 0, _options.StreamWindowSize) { PendingHeaders = request, Counted = true };
+        var stream = new Http2Stream(this, 0, _options) { PendingHeaders = request, Counted = true };
         lock (_gate)
         {
             if (!HasRoom_NeedsLock(limit))

@@ -1,31 +1,22 @@
-using System.Buffers;
-using System.IO.Pipelines;
 using Mesh.Hbone.Http2.Hpack;
 
 namespace Mesh.Hbone.Http2;
 
-/// <summary>One stream of a connection (RFC 9113, section 5.1): a pipe each way, and the state that the connection keeps of it.</summary>
-/// <remarks>
-/// The state belongs to the connection and is touched under its lock only. Of the pipes, the connection has the writing end of
-/// <see cref="Inbound"/>, its writer has the reading end of <see cref="Outbound"/>, and the application has the other two.
-/// </remarks>
+/// <summary>One stream of a connection (RFC 9113, section 5.1): what comes in, what goes out, and the state that the connection keeps of it.</summary>
+/// <remarks>The state belongs to the connection and is touched under its lock only.</remarks>
 internal sealed class Http2Stream
 {
-    // Flow control bounds what comes in; what goes out is bounded here.
-    private static readonly PipeOptions InboundOptions = new(pauseWriterThreshold: 0, resumeWriterThreshold: 0, useSynchronizationContext: false);
-    private static readonly PipeOptions OutboundOptions = new(pauseWriterThreshold: 256 * 1024, resumeWriterThreshold: 128 * 1024, useSynchronizationContext: false);
-
-    // Guarded by InboundGate.
+    private readonly Lock _resetGate = new();
     private TaskCompletionSource? _reset;
     private bool _isReset;
 
-    public Http2Stream(Http2Connection connection, int id, int receiveWindow)
+    public Http2Stream(Http2Connection connection, int id, HboneOptions options)
     {
         Connection = connection;
         Id = id;
-        ReceiveWindow = new FlowWindow(receiveWindow);
-        Input = new StreamInput(this);
-        Output = new StreamOutput(this);
+        ReceiveWindow = new FlowWindow(options.StreamWindowSize);
+        Input = new StreamInput(this, options.InlineCompletions);
+        Output = new StreamOutput(this, options.InlineCompletions);
     }
 
     public Http2Connection Connection { get; }
@@ -33,15 +24,11 @@ internal sealed class Http2Stream
     /// <summary>Zero on a client until its HEADERS are written: identifiers must rise in the order of sending.</summary>
     public int Id { get; set; }
 
-    public Pipe Inbound { get; } = new(InboundOptions);
-
-    public Pipe Outbound { get; } = new(OutboundOptions);
-
     /// <summary>What the application reads.</summary>
-    public PipeReader Input { get; }
+    public StreamInput Input { get; }
 
     /// <summary>What the application writes. Completing it sends END_STREAM.</summary>
-    public PipeWriter Output { get; }
+    public StreamOutput Output { get; }
 
     /// <summary>The request, on a server.</summary>
     public IReadOnlyList<HeaderField> RequestHeaders { get; set; } = [];
@@ -95,17 +82,16 @@ internal sealed class Http2Stream
     /// <summary>When something was last sent, or the application closed it; a timestamp.</summary>
     public long LastSent { get; set; }
 
-    // Touched by the connection's writer only.
-    public bool OutboundFinished { get; set; }
-
     // Touched by the connection's reader only.
     public bool InboundTouched { get; set; }
 
-    /// <summary>Guards the writing end of <see cref="Inbound"/>: the reader fills it, whoever ends the stream ends it.</summary>
-    public Lock InboundGate { get; } = new();
-
-    /// <summary>Nothing more is written to <see cref="Inbound"/>. Guarded by <see cref="InboundGate"/>.</summary>
-    public bool InboundFinished { get; set; }
+    /// <summary>Fails whoever waits for the response or reads.</summary>
+    public void FailInbound(HboneException failure)
+    {
+        Response.TrySetException(failure);
+        _ = Response.Task.Exception;
+        Input.End(failure);
+    }
 
     /// <summary>Gives the stream up: the peer gets RST_STREAM, the application nothing more.</summary>
     public void Abort(Http2ErrorCode code) => Connection.Abort(this, code);
@@ -115,7 +101,7 @@ internal sealed class Http2Stream
     {
         get
         {
-            lock (InboundGate)
+            lock (_resetGate)
             {
                 _reset ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
                 if (_isReset)
@@ -130,7 +116,7 @@ internal sealed class Http2Stream
 
     public void SignalReset()
     {
-        lock (InboundGate)
+        lock (_resetGate)
         {
             _isReset = true;
             _reset?.TrySetResult();
@@ -142,97 +128,5 @@ internal sealed class Http2Stream
     {
         Output.Complete();
         Input.Complete();
-    }
-
-    /// <summary>The application's reading end. Reports what was read as credit for the peer.</summary>
-    private sealed class StreamInput(Http2Stream stream) : PipeReader
-    {
-        private readonly PipeReader _reader = stream.Inbound.Reader;
-        private ReadOnlySequence<byte> _current;
-
-        public override bool TryRead(out ReadResult result)
-        {
-            var any = _reader.TryRead(out result);
-            _current = result.Buffer;
-            return any;
-        }
-
-        public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
-        {
-            var read = _reader.ReadAsync(cancellationToken);
-            if (read.IsCompletedSuccessfully)
-            {
-                var result = read.Result;
-                _current = result.Buffer;
-                return new ValueTask<ReadResult>(result);
-            }
-
-            return WaitAsync(read);
-        }
-
-        public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
-
-        public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
-        {
-            var count = (int)(_current.GetOffset(consumed) - _current.GetOffset(_current.Start));
-            _current = default;
-            _reader.AdvanceTo(consumed, examined);
-            if (count > 0)
-            {
-                stream.Connection.Consumed(stream, count);
-            }
-        }
-
-        public override void CancelPendingRead() => _reader.CancelPendingRead();
-
-        public override void Complete(Exception? exception = null)
-        {
-            _current = default;
-            stream.Connection.ReleaseInput(stream);
-            _reader.Complete(exception);
-        }
-
-        private async ValueTask<ReadResult> WaitAsync(ValueTask<ReadResult> read)
-        {
-            var result = await read;
-            _current = result.Buffer;
-            return result;
-        }
-    }
-
-    /// <summary>The application's writing end. Tells the connection when there is something to send.</summary>
-    private sealed class StreamOutput(Http2Stream stream) : PipeWriter
-    {
-        private readonly PipeWriter _writer = stream.Outbound.Writer;
-
-        public override bool CanGetUnflushedBytes => true;
-
-        public override long UnflushedBytes => _writer.UnflushedBytes;
-
-        public override void Advance(int bytes) => _writer.Advance(bytes);
-
-        public override Memory<byte> GetMemory(int sizeHint = 0) => _writer.GetMemory(sizeHint);
-
-        public override Span<byte> GetSpan(int sizeHint = 0) => _writer.GetSpan(sizeHint);
-
-        public override void CancelPendingFlush() => _writer.CancelPendingFlush();
-
-        public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default)
-        {
-            var flush = _writer.FlushAsync(cancellationToken);
-            stream.Connection.Send(stream);
-            return flush;
-        }
-
-        public override void Complete(Exception? exception = null)
-        {
-            if (exception is not null)
-            {
-                stream.Abort(Http2ErrorCode.Cancel);
-            }
-
-            _writer.Complete();
-            stream.Connection.ReleaseOutput(stream);
-        }
     }
 }

@@ -22,10 +22,10 @@ internal sealed class OutputBuffer : IBufferWriter<byte>
 
     public Span<byte> GetSpan(int sizeHint = 0) => GetMemory(sizeHint).Span;
 
-    public void Append(OutputBuffer other)
+    public void Append(ReadOnlySpan<byte> octets)
     {
-        other.Written.Span.CopyTo(GetSpan(other.Length));
-        Length += other.Length;
+        octets.CopyTo(GetSpan(octets.Length));
+        Length += octets.Length;
     }
 
     public void Clear() => Length = 0;

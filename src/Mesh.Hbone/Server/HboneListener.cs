@@ -243,7 +243,7 @@ public sealed class HboneListener : IAsyncDisposable
         {
             await using (connection)
             {
-                await using var tls = new SslStream(connection.Stream, leaveInnerStreamOpen: false);
+                await using var tls = new TlsStream(connection.Stream);
                 await using var http2 = await HandshakeAsync(connection, tls, peer);
                 using var stopped = _stop.Token.Register(static state =>
                     ((Http2Connection)state!).Close(Http2ErrorCode.NoError, new HboneException(HboneError.Aborted, "the listener was closed")), http2);
@@ -261,7 +261,7 @@ public sealed class HboneListener : IAsyncDisposable
         }
     }
 
-    private async Task<Http2Connection> HandshakeAsync(TransportConnection connection, SslStream tls, PeerVerification peer)
+    private async Task<Http2Connection> HandshakeAsync(TransportConnection connection, TlsStream tls, PeerVerification peer)
     {
         using var deadline = new CancellationTokenSource(_options.Hbone.HandshakeTimeout, _options.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, _stop.Token);
@@ -283,7 +283,7 @@ public sealed class HboneListener : IAsyncDisposable
         }
     }
 
-    private async Task<Http2Connection> BeginHttp2Async(TransportConnection connection, SslStream tls, SpiffeId peer, CancellationToken cancellationToken)
+    private async Task<Http2Connection> BeginHttp2Async(TransportConnection connection, TlsStream tls, SpiffeId peer, CancellationToken cancellationToken)
     {
         var http2 = new Http2Connection(
             tls, isServer: true, _options.Hbone, _options.Time, _options.Logger, stream => Offer(new HboneRequest(stream, peer, connection.LocalEndPoint, connection.RemoteEndPoint)));

@@ -111,7 +111,7 @@ public sealed class FrameTests
         }
 
         var other = new OutputBuffer();
-        other.Append(buffer);
+        other.Append(buffer.Written.Span);
         Assert.Equal(expected, buffer.Written.ToArray());
         Assert.Equal(expected, other.Written.ToArray());
         buffer.Clear();

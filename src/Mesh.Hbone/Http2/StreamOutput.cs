@@ -1,0 +1,400 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Threading.Tasks.Sources;
+
+namespace Mesh.Hbone.Http2;
+
+/// <summary>What the application writes to a stream, until the connection sends it. Completing it sends END_STREAM.</summary>
+/// <remarks>
+/// Instead of a <see cref="Pipe"/> for three things: every piece has room for a frame header before it, so that a large one is sent from where it lies; a
+/// stream with nothing to send holds no memory; and a writer that waits can go on where room was made (<see cref="HboneOptions.InlineCompletions"/>).
+/// </remarks>
+internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
+{
+    // Between these a writer waits.
+    private const int PauseAt = 256 * 1024;
+    private const int ResumeAt = 128 * 1024;
+
+    private const int SmallestPiece = 4 * 1024;
+
+    private readonly Lock _gate = new();
+    private readonly Http2Stream _stream;
+
+    // Guarded by _gate.
+    private Piece? _first;
+    private Piece? _last;
+    private Piece? _spare;
+    private int _length;
+    private int _unflushed;
+    private bool _lent;
+    private bool _completed;
+    private bool _closed;
+    private bool _cancelled;
+    private bool _waiting;
+    private ManualResetValueTaskSourceCore<FlushResult> _wait;
+    private CancellationToken _waitCancellation;
+    private CancellationTokenRegistration _cancellation;
+
+    public StreamOutput(Http2Stream stream, bool inlineCompletions)
+    {
+        _stream = stream;
+        _wait.RunContinuationsAsynchronously = !inlineCompletions;
+    }
+
+    public override bool CanGetUnflushedBytes => true;
+
+    public override long UnflushedBytes
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _unflushed;
+            }
+        }
+    }
+
+    /// <summary>What is to be sent, how much of it lies in the first piece, and whether nothing follows.</summary>
+    public (int Length, int First, bool IsCompleted) Pending
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return (_length, _first is { } piece ? Math.Min(piece.End - piece.Start, _length) : 0, _completed);
+            }
+        }
+    }
+
+    /// <summary>The first octets, when as many lie in one piece: with <see cref="FrameHeader.Size"/> octets before them that may be written over. The connection's writer only.</summary>
+    public Memory<byte> Peek(int count)
+    {
+        lock (_gate)
+        {
+            return _first is { } piece && piece.End - piece.Start >= count ? piece.Array.AsMemory(piece.Start - FrameHeader.Size, FrameHeader.Size + count) : default;
+        }
+    }
+
+    /// <summary>Copies the first octets. The connection's writer only.</summary>
+    public void CopyTo(Span<byte> target)
+    {
+        lock (_gate)
+        {
+            for (var piece = _first; piece is not null && !target.IsEmpty; piece = piece.Next)
+            {
+                var part = piece.Array.AsSpan(piece.Start, Math.Min(piece.End - piece.Start, target.Length));
+                part.CopyTo(target);
+                target = target[part.Length..];
+            }
+        }
+    }
+
+    /// <summary>The first octets are sent. The connection's writer only. A writer that waits may go on in here.</summary>
+    public void AdvanceTo(int count)
+    {
+        CancellationTokenRegistration cancellation;
+        lock (_gate)
+        {
+            _length -= count;
+            while (_first is { } piece)
+            {
+                var part = Math.Min(piece.End - piece.Start, count);
+                piece.Start += part;
+                count -= part;
+                if (piece.Start < piece.End || (piece == _last && _lent))
+                {
+                    break;
+                }
+
+                RemoveFirst_NeedsLock(piece);
+            }
+
+            if (!_waiting || _length > ResumeAt)
+            {
+                return;
+            }
+
+            EndWait_NeedsLock(out cancellation);
+        }
+
+        cancellation.Unregister();
+        _wait.SetResult(default);
+    }
+
+    /// <summary>Nothing more is sent: what is left is dropped, and the application's flushes say that nobody reads. The connection's writer only.</summary>
+    public void Close()
+    {
+        CancellationTokenRegistration cancellation;
+        lock (_gate)
+        {
+            if (_closed)
+            {
+                return;
+            }
+
+            _closed = true;
+            _length = 0;
+            while (_first is { } piece && !(piece == _last && _lent))
+            {
+                RemoveFirst_NeedsLock(piece);
+            }
+
+            if (!_waiting)
+            {
+                return;
+            }
+
+            EndWait_NeedsLock(out cancellation);
+        }
+
+        cancellation.Unregister();
+        _wait.SetResult(new FlushResult(isCanceled: false, isCompleted: true));
+    }
+
+    public override Memory<byte> GetMemory(int sizeHint = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(sizeHint);
+        lock (_gate)
+        {
+            ThrowIfCompleted_NeedsLock();
+            if (_last is not { } piece || piece.Array.Length - piece.End < Math.Max(sizeHint, 1))
+            {
+                piece = Begin_NeedsLock(Math.Max(sizeHint, SmallestPiece));
+            }
+
+            _lent = true;
+            return piece.Array.AsMemory(piece.End);
+        }
+    }
+
+    public override Span<byte> GetSpan(int sizeHint = 0) => GetMemory(sizeHint).Span;
+
+    public override void Advance(int bytes)
+    {
+        lock (_gate)
+        {
+            if (bytes < 0 || _last is not { } piece || bytes > piece.Array.Length - piece.End)
+            {
+                throw new ArgumentOutOfRangeException(nameof(bytes), bytes, "more than was asked for");
+            }
+
+            _lent = false;
+            piece.End += bytes;
+            _unflushed += bytes;
+        }
+    }
+
+    public override ValueTask<FlushResult> WriteAsync(ReadOnlyMemory<byte> source, CancellationToken cancellationToken = default)
+    {
+        // In pieces that are sent as they lie.
+        while (!source.IsEmpty)
+        {
+            var part = source[..Math.Min(source.Length, Http2Connection.BatchSize - FrameHeader.Size)];
+            part.CopyTo(GetMemory(part.Length));
+            Advance(part.Length);
+            source = source[part.Length..];
+        }
+
+        return FlushAsync(cancellationToken);
+    }
+
+    public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        ValueTask<FlushResult> result;
+        short token = 0;
+        var waits = false;
+        lock (_gate)
+        {
+            Commit_NeedsLock();
+            if (_cancelled || _closed || _length < PauseAt)
+            {
+                result = new ValueTask<FlushResult>(new FlushResult(_cancelled, _closed));
+                _cancelled = false;
+            }
+            else
+            {
+                if (_waiting)
+                {
+                    throw new InvalidOperationException("the tunnel's output is being flushed already; one writer at a time");
+                }
+
+                _wait.Reset();
+                _waiting = true;
+                waits = true;
+                _waitCancellation = cancellationToken;
+                token = _wait.Version;
+                result = new ValueTask<FlushResult>(this, token);
+            }
+        }
+
+        if (waits && cancellationToken.CanBeCanceled)
+        {
+            Register(token, cancellationToken);
+        }
+
+        _stream.Connection.Send(_stream);
+        return result;
+    }
+
+    public override void CancelPendingFlush()
+    {
+        CancellationTokenRegistration cancellation;
+        lock (_gate)
+        {
+            if (!_waiting)
+            {
+                _cancelled = true;
+                return;
+            }
+
+            EndWait_NeedsLock(out cancellation);
+        }
+
+        cancellation.Unregister();
+        _wait.SetResult(new FlushResult(isCanceled: true, isCompleted: false));
+    }
+
+    public override void Complete(Exception? exception = null)
+    {
+        if (exception is not null)
+        {
+            _stream.Abort(Http2ErrorCode.Cancel);
+        }
+
+        lock (_gate)
+        {
+            _lent = false;
+            Commit_NeedsLock();
+            _completed = true;
+        }
+
+        _stream.Connection.ReleaseOutput(_stream);
+    }
+
+    FlushResult IValueTaskSource<FlushResult>.GetResult(short token) => _wait.GetResult(token);
+
+    ValueTaskSourceStatus IValueTaskSource<FlushResult>.GetStatus(short token) => _wait.GetStatus(token);
+
+    void IValueTaskSource<FlushResult>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _wait.OnCompleted(continuation, state, token, flags);
+
+    private void ThrowIfCompleted_NeedsLock()
+    {
+        if (_completed)
+        {
+            throw new InvalidOperationException("the tunnel's output was completed; nothing more can be written");
+        }
+    }
+
+    private Piece Begin_NeedsLock(int size)
+    {
+        var piece = _spare ?? new Piece();
+        _spare = null;
+        piece.Begin(size);
+        var last = _last;
+        _last = piece;
+        if (last is null)
+        {
+            _first = piece;
+            return piece;
+        }
+
+        last.Next = piece;
+        if (last == _first && last.Start == last.End)
+        {
+            // Lent, and never used.
+            RemoveFirst_NeedsLock(last);
+        }
+
+        return piece;
+    }
+
+    private void Commit_NeedsLock()
+    {
+        _length += _closed ? 0 : _unflushed;
+        _unflushed = 0;
+        while (_closed && !_lent && _first is { } piece)
+        {
+            RemoveFirst_NeedsLock(piece);
+        }
+    }
+
+    private void RemoveFirst_NeedsLock(Piece piece)
+    {
+        _first = piece.Next;
+        if (_first is null)
+        {
+            _last = null;
+        }
+
+        piece.Free();
+        _spare ??= piece;
+    }
+
+    private void Register(short token, CancellationToken cancellationToken)
+    {
+        var registration = cancellationToken.UnsafeRegister(static (state, cancelled) => ((StreamOutput)state!).CancelWait(cancelled), this);
+        lock (_gate)
+        {
+            if (_waiting && _wait.Version == token)
+            {
+                _cancellation = registration;
+                return;
+            }
+        }
+
+        // It is over already.
+        registration.Unregister();
+    }
+
+    private void CancelWait(CancellationToken cancellationToken)
+    {
+        lock (_gate)
+        {
+            // One that is late belongs to a wait that is over.
+            if (!_waiting || _waitCancellation != cancellationToken)
+            {
+                return;
+            }
+
+            EndWait_NeedsLock(out _);
+        }
+
+        _wait.SetException(new OperationCanceledException(cancellationToken));
+    }
+
+    private void EndWait_NeedsLock(out CancellationTokenRegistration cancellation)
+    {
+        _waiting = false;
+        cancellation = _cancellation;
+        _cancellation = default;
+    }
+
+    /// <summary>A pooled array: room for a frame header, octets to send, room for more.</summary>
+    private sealed class Piece
+    {
+        public byte[] Array { get; private set; } = [];
+
+        public int Start { get; set; }
+
+        public int End { get; set; }
+
+        public Piece? Next { get; set; }
+
+        public void Begin(int size)
+        {
+            Array = ArrayPool<byte>.Shared.Rent(FrameHeader.Size + size);
+            Start = FrameHeader.Size;
+            End = FrameHeader.Size;
+            Next = null;
+        }
+
+        public void Free()
+        {
+            ArrayPool<byte>.Shared.Return(Array);
+            Array = [];
+            Next = null;
+        }
+    }
+}

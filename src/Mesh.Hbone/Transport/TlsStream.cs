@@ -1,0 +1,227 @@
+using System.Buffers;
+using System.Net.Security;
+
+namespace Mesh.Hbone.Transport;
+
+/// <summary>TLS over a transport, with as few system calls as can be: one write for what is written at once, reads of as much as there is.</summary>
+/// <remarks>
+/// <see cref="SslStream"/> alone reads one record at a time (16 KiB, and asks before each whether there is something) and writes two. While nothing
+/// comes, no buffer is held. One reader and one writer at a time.
+/// </remarks>
+internal sealed class TlsStream : Stream
+{
+    private readonly TransportBuffer _buffer;
+    private readonly SslStream _tls;
+
+    /// <summary>Over a transport, which it owns from now on.</summary>
+    public TlsStream(Stream transport)
+    {
+        _buffer = new TransportBuffer(transport);
+        _tls = new SslStream(_buffer, leaveInnerStreamOpen: false);
+    }
+
+    public override bool CanRead => true;
+
+    public override bool CanWrite => true;
+
+    public override bool CanSeek => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position
+    {
+        get => throw new NotSupportedException();
+        set => throw new NotSupportedException();
+    }
+
+    /// <summary>What the handshake agreed on (ALPN).</summary>
+    public SslApplicationProtocol NegotiatedApplicationProtocol => _tls.NegotiatedApplicationProtocol;
+
+    /// <summary>Whether octets have come that are not read yet; they may be less than a record.</summary>
+    public bool HasBuffered => _buffer.HasBuffered;
+
+    public Task AuthenticateAsClientAsync(SslClientAuthenticationOptions options, CancellationToken cancellationToken) => _tls.AuthenticateAsClientAsync(options, cancellationToken);
+
+    public Task AuthenticateAsServerAsync(SslServerAuthenticationOptions options, CancellationToken cancellationToken) => _tls.AuthenticateAsServerAsync(options, cancellationToken);
+
+    /// <summary>Says that nothing follows (close_notify).</summary>
+    public Task ShutdownAsync() => _tls.ShutdownAsync();
+
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => _tls.ReadAsync(buffer, cancellationToken);
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => _tls.ReadAsync(buffer, offset, count, cancellationToken);
+
+    /// <summary>What is written from now on is kept until <see cref="UncorkAsync"/>, which writes it to the transport at once.</summary>
+    public void Cork() => _buffer.Cork();
+
+    /// <inheritdoc cref="Cork"/>
+    public ValueTask UncorkAsync() => _buffer.UncorkAsync();
+
+    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => _tls.WriteAsync(buffer, cancellationToken);
+
+    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public override void Flush()
+    {
+    }
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("use ReadAsync");
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("use WriteAsync");
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override async ValueTask DisposeAsync()
+    {
+        await _tls.DisposeAsync();
+        await base.DisposeAsync();
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _tls.Dispose();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    /// <summary>Stands between TLS and the socket.</summary>
+    private sealed class TransportBuffer(Stream transport) : Stream
+    {
+        // Eight records; a socket has seldom more.
+        private const int ReadSize = 128 * 1024;
+
+        private readonly Http2.OutputBuffer _corked = new();
+        private bool _isCorked;
+        private byte[]? _read;
+        private int _start;
+        private int _end;
+
+        public bool HasBuffered => _end > _start;
+
+        public override bool CanRead => true;
+
+        public override bool CanWrite => true;
+
+        public override bool CanSeek => false;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public void Cork() => _isCorked = true;
+
+        public async ValueTask UncorkAsync()
+        {
+            _isCorked = false;
+            try
+            {
+                await transport.WriteAsync(_corked.Written);
+            }
+            finally
+            {
+                _corked.Release();
+            }
+        }
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (HasBuffered)
+            {
+                return new ValueTask<int>(Take(buffer.Span));
+            }
+
+            // To ask for nothing is to wait until there is something.
+            return buffer.Length == 0 ? transport.ReadAsync(buffer, cancellationToken) : FillAsync(buffer, cancellationToken);
+        }
+
+        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (!_isCorked)
+            {
+                return transport.WriteAsync(buffer, cancellationToken);
+            }
+
+            _corked.Append(buffer.Span);
+            return default;
+        }
+
+        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+            WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+        public override Task FlushAsync(CancellationToken cancellationToken) => transport.FlushAsync(cancellationToken);
+
+        public override void Flush() => transport.Flush();
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("use ReadAsync");
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("use WriteAsync");
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override async ValueTask DisposeAsync()
+        {
+            await transport.DisposeAsync();
+            await base.DisposeAsync();
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+            {
+                transport.Dispose();
+            }
+
+            base.Dispose(disposing);
+        }
+
+        private async ValueTask<int> FillAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+        {
+            _read ??= ArrayPool<byte>.Shared.Rent(ReadSize);
+            try
+            {
+                _start = 0;
+                _end = await transport.ReadAsync(_read, cancellationToken);
+                return Take(buffer.Span);
+            }
+            finally
+            {
+                ReleaseIfEmpty();
+            }
+        }
+
+        private int Take(Span<byte> buffer)
+        {
+            var count = Math.Min(buffer.Length, _end - _start);
+            _read.AsSpan(_start, count).CopyTo(buffer);
+            _start += count;
+            ReleaseIfEmpty();
+            return count;
+        }
+
+        private void ReleaseIfEmpty()
+        {
+            if (_read is not null && !HasBuffered)
+            {
+                ArrayPool<byte>.Shared.Return(_read);
+                _read = null;
+            }
+        }
+    }
+}
