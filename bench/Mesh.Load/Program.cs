@@ -45,11 +45,16 @@ try
 
         // Interleaved, so that what else happens on the machine happens to all.
         var samples = peers.ToDictionary(peer => peer.Name, _ => new List<Sample>());
-        for (var repetition = 0; repetition < options.Repetitions; repetition++)
+        for (var repetition = 0; repetition <= options.Repetitions; repetition++)
         {
             foreach (var peer in peers)
             {
-                samples[peer.Name].Add(await run(peer));
+                // The first round warms up: a runtime that compiles while it runs is not at its speed yet.
+                var sample = await run(peer);
+                if (repetition > 0)
+                {
+                    samples[peer.Name].Add(sample);
+                }
             }
         }
 

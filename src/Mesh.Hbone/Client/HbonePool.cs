@@ -9,12 +9,20 @@ public sealed class HbonePoolOptions
     /// <summary>Tunnels on one connection; the server's own limit counts too. At least 1; default 100.</summary>
     public int MaxStreamsPerConnection { get; set; } = 100;
 
+    /// <summary>How many connections the tunnels to one destination spread over when one is the bottleneck. At least 1; default the number of processors, at most 8.</summary>
+    /// <remarks>
+    /// One connection is one TLS session, which one processor encrypts. A connection under load is relieved by further ones: new tunnels go to the one with the
+    /// fewest. A minute after the load they keep to the first again, and the others are released unused. Tunnels that are open stay where they are.
+    /// </remarks>
+    public int ConnectionsPerDestination { get; set; } = Math.Clamp(Environment.ProcessorCount, 1, 8);
+
     /// <summary>How long a connection without tunnels is kept. Default 5 minutes.</summary>
     public TimeSpan UnusedReleaseTimeout { get; set; } = TimeSpan.FromMinutes(5);
 
     /// <summary>Says what is wrong with the settings; null when nothing is.</summary>
     public string? Validate() =>
         MaxStreamsPerConnection < 1 ? $"{nameof(MaxStreamsPerConnection)} is {MaxStreamsPerConnection}; allowed is 1 and more"
+        : ConnectionsPerDestination < 1 ? $"{nameof(ConnectionsPerDestination)} is {ConnectionsPerDestination}; allowed is 1 and more"
         : UnusedReleaseTimeout <= TimeSpan.Zero || UnusedReleaseTimeout > TimeSpan.FromDays(1) ? $"{nameof(UnusedReleaseTimeout)} is {UnusedReleaseTimeout}; allowed is more than nothing, up to a day"
         : null;
 }
@@ -25,6 +33,7 @@ public sealed class HbonePoolOptions
 /// <item>Connections are shared between equal <see cref="HboneDestination"/>s only.</item>
 /// <item>One connection attempt per destination is under way at most; all who wait for it share what comes of it. Cancelling ends one caller's wait.</item>
 /// <item>State is kept per destination, and no lock is held while connecting.</item>
+/// <item>Under load the tunnels of a destination spread over several connections, and so over processors; see <see cref="HbonePoolOptions.ConnectionsPerDestination"/>.</item>
 /// <item>A connection that is full is used again when it has room. One that got GOAWAY, failed, or presented a certificate that has been replaced or has
 /// expired takes no new tunnels; those it carries go on.</item>
 /// <item>A request that the server did not process is tried once more, on another connection.</item>
@@ -34,6 +43,12 @@ public sealed class HbonePoolOptions
 public sealed class HbonePool : IAsyncDisposable
 {
     private const int MaxAttempts = 2;
+
+    // How long after the load new tunnels still spread: loads come again.
+    private static readonly TimeSpan SpreadMemory = TimeSpan.FromSeconds(60);
+
+    // A server that has not taken a further connection is left in peace for a while.
+    private static readonly TimeSpan SpreadRetryInterval = TimeSpan.FromSeconds(10);
 
     // Fresh connections that carried nobody's tunnel, before the server is taken to want none.
     private const int MaxFruitlessConnections = 3;
@@ -179,6 +194,8 @@ public sealed class HbonePool : IAsyncDisposable
         private readonly List<Pooled> _connections = [];
         private Task? _connecting;
         private bool _left;
+        private long _busyAt;
+        private long _refusedAt;
         private long _carried;
 
         public int Count
@@ -212,6 +229,7 @@ public sealed class HbonePool : IAsyncDisposable
             {
                 connecting = Task.CompletedTask;
                 Retire_NeedsLock();
+                Spread_NeedsLock();
                 foreach (var pooled in _connections)
                 {
                     if (pooled.Connection != avoid && pooled.Connection.TryRequest(authority, headers, owner._options.MaxStreamsPerConnection) is { } stream)
@@ -225,6 +243,63 @@ public sealed class HbonePool : IAsyncDisposable
                 // What has left the pool connects no more; the caller comes again, and finds its successor.
                 connecting = _left ? Task.CompletedTask : _connecting ??= Task.Run(ConnectAsync);
                 return null;
+            }
+        }
+
+        /// <summary>A connection has become the bottleneck.</summary>
+        public void OnBusy(HboneConnection connection)
+        {
+            lock (_gate)
+            {
+                _busyAt = owner._time.GetTimestamp();
+
+                // A single tunnel cannot be relieved; the next one can be.
+                if (connection.Http2.ActiveStreams > 1)
+                {
+                    ConnectFurther_NeedsLock();
+                }
+            }
+        }
+
+        // While the load lasts, and a while after, the next tunnel goes to the connection with the fewest; otherwise to the first that has room.
+        private void Spread_NeedsLock()
+        {
+            if (_busyAt == 0 || _connections.Count == 0 || owner._time.GetElapsedTime(_busyAt) > SpreadMemory)
+            {
+                return;
+            }
+
+            var least = _connections.MinBy(pooled => pooled.Connection.Http2.ActiveStreams)!;
+            _connections.Remove(least);
+            _connections.Insert(0, least);
+            if (least.Connection.Http2.ActiveStreams > 0)
+            {
+                ConnectFurther_NeedsLock();
+            }
+        }
+
+        private void ConnectFurther_NeedsLock()
+        {
+            if (_connections.Count < owner._options.ConnectionsPerDestination && _connecting is null && !_left
+                && (_refusedAt == 0 || owner._time.GetElapsedTime(_refusedAt) > SpreadRetryInterval))
+            {
+                _connecting = Task.Run(ConnectFurtherAsync);
+            }
+        }
+
+        // Nobody has to wait for it: there are connections.
+        private async Task ConnectFurtherAsync()
+        {
+            try
+            {
+                await ConnectAsync();
+            }
+            catch (Exception e) when (e is HboneException or OperationCanceledException)
+            {
+                lock (_gate)
+                {
+                    _refusedAt = owner._time.GetTimestamp();
+                }
             }
         }
 
@@ -282,6 +357,7 @@ public sealed class HbonePool : IAsyncDisposable
             try
             {
                 var connection = await owner._client.ConnectAsync(destination, owner._stop.Token);
+                connection.Http2.Busy = () => OnBusy(connection);
                 lock (_gate)
                 {
                     _connections.Add(new Pooled(connection) { LastUsed = owner._time.GetTimestamp() });

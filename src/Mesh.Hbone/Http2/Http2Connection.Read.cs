@@ -73,6 +73,11 @@ internal sealed partial class Http2Connection
                 _keepAlive.OnFrame();
                 _end += read;
                 _notWoken += read;
+                if (_readLoad.Count(read))
+                {
+                    Busy?.Invoke();
+                }
+
                 _start += Process(_readBuffer.Array.AsMemory(_start, _end - _start), out var needed);
                 WriteAnswers();
                 MakeRoom(needed);

@@ -12,9 +12,6 @@ internal sealed partial class Http2Connection
     // Less room than this is left empty: small frames cost as much as large ones.
     private const int SmallestRoom = 4 * 1024;
 
-    // The turn of a stream while others wait.
-    private const int TurnSize = 16 * 1024;
-
     // A frame of this size is sent from where the application has put it; a smaller one is copied, and shares a TLS record with others.
     private const int SmallestInPlace = 8 * 1024;
 
@@ -95,6 +92,11 @@ internal sealed partial class Http2Connection
     // One system call for both parts.
     private async ValueTask WriteBatchAsync()
     {
+        if (_writeLoad.Count(_batch.Length + _inPlace.Length))
+        {
+            Busy?.Invoke();
+        }
+
         var tls = _transport as TlsStream;
         tls?.Cork();
         if (_batch.Length > 0)
@@ -390,8 +392,7 @@ internal sealed partial class Http2Connection
     {
         lock (_gate)
         {
-            var turn = _sendQueue.Count > 0 ? TurnSize : BatchSize;
-            var count = Math.Min(Math.Min(wanted, turn), Math.Min(stream.SendWindow.Available, _sendWindow.Available));
+            var count = Math.Min(wanted, Math.Min(stream.SendWindow.Available, _sendWindow.Available));
             if (count > 0)
             {
                 stream.SendWindow.TryTake(count);

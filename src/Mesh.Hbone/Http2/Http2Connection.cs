@@ -30,6 +30,8 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly Action<Http2Stream>? _onRequest;
     private readonly KeepAlive _keepAlive;
+    private readonly LoadMeter _readLoad;
+    private readonly LoadMeter _writeLoad;
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _ticker;
@@ -67,6 +69,8 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         _logger = logger;
         _onRequest = onRequest;
         _keepAlive = new KeepAlive(options.KeepAliveInterval, options.KeepAliveTimeout, time);
+        _readLoad = new LoadMeter(time);
+        _writeLoad = new LoadMeter(time);
         _receiveWindow = new FlowWindow(options.ConnectionWindowSize);
         _decoder = new HpackDecoder(HpackEncoder.MaxTableSize, _maxHeaderListSize);
     }
@@ -90,6 +94,9 @@ internal sealed partial class Http2Connection : IAsyncDisposable
             }
         }
     }
+
+    /// <summary>Told, again and again, while the connection carries so much that it may be the bottleneck. Set it before the connection is used; must not block.</summary>
+    public Action? Busy { get; set; }
 
     /// <summary>How many streams are open.</summary>
     public int ActiveStreams
