@@ -26,7 +26,7 @@ public sealed class ManyTunnelsTests
             Trust = authority.TrustBundle,
             Hbone = new HboneOptions { MaxConcurrentStreams = Tunnels },
         });
-        await using var pool = new HbonePool(new HboneClient(certificates), new HbonePoolOptions { MaxStreamsPerConnection = Tunnels });
+        await using var pool = new HbonePool(new HboneClient(certificates), new HbonePoolOptions { MaxStreamsPerConnection = Tunnels, ConnectionsPerDestination = 1 });
         var destination = new HboneDestination(Web, [Cart], listener.LocalEndPoint);
 
         var serving = ServeAsync(listener);

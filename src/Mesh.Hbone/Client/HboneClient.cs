@@ -78,9 +78,10 @@ public sealed class HboneClient
             using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
             try
             {
-                var peer = await AuthenticateAsync(destination, certificate, tls, either.Token);
+                var trustVersion = _certificates.TrustBundle.Version;
+                var (peer, notAfter) = await AuthenticateAsync(destination, certificate, tls, either.Token);
                 var http2 = await BeginHttp2Async(destination, tls, either.Token);
-                return new HboneConnection(transport, http2, peer, certificate);
+                return new HboneConnection(transport, http2, peer, notAfter, certificate, trustVersion);
             }
             catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
             {
@@ -128,7 +129,7 @@ public sealed class HboneClient
         }
     }
 
-    private async Task<SpiffeId> AuthenticateAsync(HboneDestination destination, WorkloadCertificate certificate, TlsStream tls, CancellationToken cancellationToken)
+    private async Task<(SpiffeId Identity, DateTimeOffset NotAfter)> AuthenticateAsync(HboneDestination destination, WorkloadCertificate certificate, TlsStream tls, CancellationToken cancellationToken)
     {
         var peer = new PeerVerification();
         try
@@ -147,7 +148,9 @@ public sealed class HboneClient
             throw new HboneException(HboneError.TlsFailed, $"{destination.EndPoint} does not speak h2 (ALPN)");
         }
 
-        return peer.Identity ?? throw new HboneException(HboneError.PeerRejected, $"{destination.EndPoint} proved no identity");
+        return peer is { Identity: { } identity, NotAfter: { } notAfter }
+            ? (identity, notAfter)
+            : throw new HboneException(HboneError.PeerRejected, $"{destination.EndPoint} proved no identity");
     }
 
     private async Task<Http2Connection> BeginHttp2Async(HboneDestination destination, TlsStream tls, CancellationToken cancellationToken)

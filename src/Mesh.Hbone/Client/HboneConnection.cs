@@ -7,7 +7,7 @@ using Mesh.Hbone.Transport;
 namespace Mesh.Hbone.Client;
 
 /// <summary>One established connection to a server, which carries tunnels.</summary>
-internal sealed class HboneConnection(TransportConnection transport, Http2Connection http2, SpiffeId peer, WorkloadCertificate certificate) : IAsyncDisposable
+internal sealed class HboneConnection(TransportConnection transport, Http2Connection http2, SpiffeId peer, DateTimeOffset peerNotAfter, WorkloadCertificate certificate, long trustVersion) : IAsyncDisposable
 {
     public Http2Connection Http2 => http2;
 
@@ -15,6 +15,12 @@ internal sealed class HboneConnection(TransportConnection transport, Http2Connec
 
     /// <summary>What we presented; a connection with a replaced certificate takes no new tunnels.</summary>
     public WorkloadCertificate Certificate => certificate;
+
+    /// <summary>Until when the peer's certificate is valid.</summary>
+    public DateTimeOffset PeerNotAfter => peerNotAfter;
+
+    /// <summary>The version of the trust bundle that the peer was verified against, or an older one.</summary>
+    public long TrustVersion => trustVersion;
 
     public IPEndPoint LocalEndPoint => transport.LocalEndPoint;
 

@@ -34,8 +34,8 @@ public sealed class HbonePoolOptions
 /// <item>One connection attempt per destination is under way at most; all who wait for it share what comes of it. Cancelling ends one caller's wait.</item>
 /// <item>State is kept per destination, and no lock is held while connecting.</item>
 /// <item>Under load the tunnels of a destination spread over several connections, and so over processors; see <see cref="HbonePoolOptions.ConnectionsPerDestination"/>.</item>
-/// <item>A connection that is full is used again when it has room. One that got GOAWAY, failed, or presented a certificate that has been replaced or has
-/// expired takes no new tunnels; those it carries go on.</item>
+/// <item>A connection that is full is used again when it has room. One that got GOAWAY or failed, whose certificate, or that of its peer, has been replaced or
+/// has expired, or that was made with other roots than those trusted now, takes no new tunnels; those it carries go on.</item>
 /// <item>A request that the server did not process is tried once more, on another connection.</item>
 /// </list>
 /// Thread-safe.
@@ -380,13 +380,20 @@ public sealed class HbonePool : IAsyncDisposable
             for (var i = _connections.Count - 1; i >= 0; i--)
             {
                 var connection = _connections[i].Connection;
-                var current = owner._client.Certificates.TryGet(destination.Source, out var certificate) && ReferenceEquals(certificate, connection.Certificate);
-                if (!connection.Http2.IsUsable || !current)
+                if (!connection.Http2.IsUsable || !IsTrusted(connection))
                 {
                     _connections.RemoveAt(i);
                     owner.Retire(connection);
                 }
             }
+        }
+
+        // Who we are and who the peer is was proved with what was valid then; new tunnels are opened on what is valid now.
+        private bool IsTrusted(HboneConnection connection)
+        {
+            var certificates = owner._client.Certificates;
+            return certificates.TryGet(destination.Source, out var certificate) && ReferenceEquals(certificate, connection.Certificate)
+                && connection.TrustVersion == certificates.TrustBundle.Version && owner._time.GetUtcNow() <= connection.PeerNotAfter;
         }
     }
 

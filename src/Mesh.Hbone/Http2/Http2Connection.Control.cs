@@ -7,16 +7,24 @@ internal sealed partial class Http2Connection
     {
         Require(streamId != 0, "RST_STREAM on stream 0");
         Http2Stream? stream;
+        bool wasted;
         lock (_gate)
         {
             if (!_streams.TryGetValue(streamId, out stream))
             {
                 RequireKnown_NeedsLock(streamId, FrameType.RstStream);
+                _floods.Charge(FloodBudget.IdleFrame, "RST_STREAM");
                 return;
             }
 
+            wasted = _isServer && !stream.Answered;
             CloseBoth_NeedsLock(stream);
             Enqueue_NeedsLock(stream);
+        }
+
+        if (wasted)
+        {
+            _floods.Charge(FloodBudget.WastedRequest, "requests that are given up at once");
         }
 
         var refused = code is Http2ErrorCode.RefusedStream;
@@ -44,6 +52,7 @@ internal sealed partial class Http2Connection
         }
 
         _settingsSeen = true;
+        _floods.Charge(FloodBudget.Settings, "SETTINGS");
         lock (_gate)
         {
             var windowBefore = _peer.InitialWindowSize;
@@ -74,6 +83,7 @@ internal sealed partial class Http2Connection
     private void OnPing(in FrameHeader header, ulong opaque)
     {
         Require(header.StreamId == 0, "PING on a stream");
+        _floods.Charge(FloodBudget.IdleFrame, "PING");
         lock (_gate)
         {
             if (!header.Has(FrameFlags.Ack))
@@ -116,6 +126,7 @@ internal sealed partial class Http2Connection
 
     private void OnWindowUpdate(int streamId, int increment)
     {
+        _floods.Charge(FloodBudget.WindowUpdate, "WINDOW_UPDATE");
         lock (_gate)
         {
             if (streamId == 0)
@@ -143,6 +154,7 @@ internal sealed partial class Http2Connection
 
             if (increment == 0 || !stream.SendWindow.TryAdd(increment))
             {
+                _floods.Charge(FloodBudget.StreamFault, "WINDOW_UPDATE that is wrong");
                 Reset_NeedsLock(stream, increment == 0 ? Http2ErrorCode.ProtocolError : Http2ErrorCode.FlowControlError, "a WINDOW_UPDATE by nothing, or by too much");
             }
 

@@ -22,6 +22,12 @@ internal sealed partial class Http2Connection
             Require(padding < header.Length, "the padding of DATA is longer than its payload");
         }
 
+        if (header.Length == 0 && !header.Has(FrameFlags.EndStream))
+        {
+            _floods.Charge(FloodBudget.IdleFrame, "DATA without data");
+        }
+
+        _floods.Fund(header.Length);
         _dataStream = AdmitData(header);
         _dataLeft = header.Length - prefix - padding;
         _paddingLeft = padding;

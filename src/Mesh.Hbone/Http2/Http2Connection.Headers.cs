@@ -104,11 +104,17 @@ internal sealed partial class Http2Connection
         Require(streamId % 2 == 1, $"a client opened stream {streamId}, which is even");
         var stream = new Http2Stream(this, streamId, _options) { RequestHeaders = fields };
         var fault = complete ? ConnectRequest.Fault(fields) : Http2ErrorCode.EnhanceYourCalm;
+        if (fault is not null)
+        {
+            _floods.Charge(FloodBudget.StreamFault, "malformed requests");
+        }
+
         lock (_gate)
         {
             if (streamId <= _lastPeerStreamId)
             {
                 // A stream that has ended: trailers that crossed our reset. Decoded for the table's sake, and dropped.
+                _floods.Charge(FloodBudget.IdleFrame, "HEADERS for streams that have ended");
                 return;
             }
 
@@ -116,6 +122,7 @@ internal sealed partial class Http2Connection
             fault ??= _draining || _active >= _options.MaxConcurrentStreams ? Http2ErrorCode.RefusedStream : null;
             if (fault is { } code)
             {
+                _floods.Charge(FloodBudget.WastedRequest, "requests over the limit of streams");
                 FrameWriter.WriteRstStream(_control, streamId, code);
                 return;
             }
@@ -154,12 +161,14 @@ internal sealed partial class Http2Connection
             var status = fields.Count > 0 && fields[0].Name == ":status" ? fields[0].Value : null;
             if (!complete || status is not { Length: 3 } || !int.TryParse(status, out _) || !ConnectRequest.AreFieldsValid(fields))
             {
+                _floods.Charge(FloodBudget.StreamFault, "malformed responses");
                 Abort(stream, Http2ErrorCode.ProtocolError, "a malformed response");
                 return;
             }
 
             if (status[0] == '1' && !_continuingEndsStream)
             {
+                _floods.Charge(FloodBudget.IdleFrame, "1xx responses");
                 return;
             }
 
@@ -173,6 +182,7 @@ internal sealed partial class Http2Connection
         else if (!_continuingEndsStream)
         {
             // Trailers end a stream (RFC 9113, section 8.1).
+            _floods.Charge(FloodBudget.StreamFault, "malformed trailers");
             Abort(stream, Http2ErrorCode.ProtocolError, "trailers that do not end the stream");
             return;
         }

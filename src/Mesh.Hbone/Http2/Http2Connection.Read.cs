@@ -265,6 +265,7 @@ internal sealed partial class Http2Connection
             if (header.Type > FrameType.Continuation)
             {
                 // Unknown types are ignored (RFC 9113, section 4.1), and need not be held for that.
+                _floods.Charge(FloodBudget.IdleFrame, "frames of unknown type");
                 _skipLeft = header.Length;
                 taken += FrameHeader.Size;
                 continue;
@@ -331,6 +332,7 @@ internal sealed partial class Http2Connection
             case FrameType.Priority:
                 // Deprecated and ignored (RFC 9113, section 5.3.2), but for what is never right.
                 Require(header.StreamId != 0, "PRIORITY on stream 0");
+                _floods.Charge(FloodBudget.IdleFrame, "PRIORITY");
                 break;
             case FrameType.RstStream:
                 OnRstStream(header.StreamId, (Http2ErrorCode)BinaryPrimitives.ReadInt32BigEndian(payload));

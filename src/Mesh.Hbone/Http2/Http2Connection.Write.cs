@@ -92,6 +92,7 @@ internal sealed partial class Http2Connection
     // One system call for both parts.
     private async ValueTask WriteBatchAsync()
     {
+        _floods.Fund(_batch.Length + _inPlace.Length);
         if (_writeLoad.Count(_batch.Length + _inPlace.Length))
         {
             Busy?.Invoke();
@@ -256,6 +257,8 @@ internal sealed partial class Http2Connection
         {
             return null;
         }
+
+        stream.Answered = true;
 
         if (stream.Id != 0)
         {

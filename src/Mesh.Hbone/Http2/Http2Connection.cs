@@ -30,6 +30,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly Action<Http2Stream>? _onRequest;
     private readonly KeepAlive _keepAlive;
+    private readonly FloodBudget _floods;
     private readonly LoadMeter _readLoad;
     private readonly LoadMeter _writeLoad;
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -69,6 +70,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         _logger = logger;
         _onRequest = onRequest;
         _keepAlive = new KeepAlive(options.KeepAliveInterval, options.KeepAliveTimeout, time);
+        _floods = new FloodBudget(time);
         _readLoad = new LoadMeter(time);
         _writeLoad = new LoadMeter(time);
         _receiveWindow = new FlowWindow(options.ConnectionWindowSize);

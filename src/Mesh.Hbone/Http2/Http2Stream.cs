@@ -70,6 +70,9 @@ internal sealed class Http2Stream
     /// <summary>Counts against the limit of concurrent streams.</summary>
     public bool Counted { get; set; }
 
+    /// <summary>Our headers were sent: on a server, the answer.</summary>
+    public bool Answered { get; set; }
+
     /// <summary>Response headers were seen; what follows are trailers.</summary>
     public bool ResponseSeen { get; set; }
 

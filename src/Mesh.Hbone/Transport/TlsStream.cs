@@ -40,9 +40,11 @@ internal sealed class TlsStream : Stream
     /// <summary>Whether octets have come that are not read yet; they may be less than a record.</summary>
     public bool HasBuffered => _buffer.HasBuffered;
 
-    public Task AuthenticateAsClientAsync(SslClientAuthenticationOptions options, CancellationToken cancellationToken) => _tls.AuthenticateAsClientAsync(options, cancellationToken);
+    public Task AuthenticateAsClientAsync(SslClientAuthenticationOptions options, CancellationToken cancellationToken) =>
+        InTurnsAsync(() => _tls.AuthenticateAsClientAsync(options, cancellationToken), beginsWithWork: true, cancellationToken);
 
-    public Task AuthenticateAsServerAsync(SslServerAuthenticationOptions options, CancellationToken cancellationToken) => _tls.AuthenticateAsServerAsync(options, cancellationToken);
+    public Task AuthenticateAsServerAsync(SslServerAuthenticationOptions options, CancellationToken cancellationToken) =>
+        InTurnsAsync(() => _tls.AuthenticateAsServerAsync(options, cancellationToken), beginsWithWork: false, cancellationToken);
 
     /// <summary>Says that nothing follows (close_notify).</summary>
     public Task ShutdownAsync() => _tls.ShutdownAsync();
@@ -92,6 +94,26 @@ internal sealed class TlsStream : Stream
         base.Dispose(disposing);
     }
 
+    private async Task InTurnsAsync(Func<Task> handshake, bool beginsWithWork, CancellationToken cancellationToken)
+    {
+        var turn = new HandshakeTurn();
+        try
+        {
+            if (beginsWithWork)
+            {
+                await turn.TakeAsync(cancellationToken);
+            }
+
+            _buffer.Turn = turn;
+            await handshake();
+        }
+        finally
+        {
+            _buffer.Turn = null;
+            turn.GiveBack();
+        }
+    }
+
     /// <summary>Stands between TLS and the socket.</summary>
     private sealed class TransportBuffer(Stream transport) : Stream
     {
@@ -103,6 +125,9 @@ internal sealed class TlsStream : Stream
         private byte[]? _read;
         private int _start;
         private int _end;
+
+        /// <summary>Whose turn it is to compute, during a handshake; null after it.</summary>
+        public HandshakeTurn? Turn { get; set; }
 
         public bool HasBuffered => _end > _start;
 
@@ -141,6 +166,9 @@ internal sealed class TlsStream : Stream
             {
                 return new ValueTask<int>(Take(buffer.Span));
             }
+
+            // Whoever waits for the network does not keep others from computing.
+            Turn?.GiveBack();
 
             // To ask for nothing is to wait until there is something.
             return buffer.Length == 0 ? transport.ReadAsync(buffer, cancellationToken) : FillAsync(buffer, cancellationToken);
@@ -193,6 +221,12 @@ internal sealed class TlsStream : Stream
 
         private async ValueTask<int> FillAsync(Memory<byte> buffer, CancellationToken cancellationToken)
         {
+            if (Turn is { } turn)
+            {
+                _ = await transport.ReadAsync(Memory<byte>.Empty, cancellationToken);
+                await turn.TakeAsync(cancellationToken);
+            }
+
             _read ??= ArrayPool<byte>.Shared.Rent(ReadSize);
             try
             {
