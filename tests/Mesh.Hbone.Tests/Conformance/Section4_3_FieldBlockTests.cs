@@ -1,5 +1,5 @@
-using Mesh.Hbone.Http2.Hpack;
 using Mesh.Hbone.Http2;
+using Mesh.Hbone.Http2.Hpack;
 using Mesh.Testing;
 using static Mesh.Hbone.Conformance.Given;
 using static Mesh.Hbone.Conformance.Reaction;
