@@ -105,14 +105,14 @@ public sealed class Section5_1_StreamStateTests
             Assert.Equal("", await stream.Input.HearAsync().InTime());
             await stage.AcceptAsync(stream);
             await stream.Output.SayAsync("all the same");
-            Assert.Equal("all the same", await stage.Peer.ReadTextAsync(1, "all the same".Length));
+            await stage.ExpectEndAsync(1, "all the same");
         })) { Only = Ours.Server },
         new("5.1", "a response that it ends at once", "HEADERS with END_STREAM makes the stream half-closed (remote); we can still send.", Requested, Frame.Headers(1, EndHeaders | EndStream, (":status", "200")), Story(async stage =>
         {
             Assert.Equal("200", (await stage.Stream!.Response.Task.InTime())[0].Value);
             Assert.Equal("", await stage.Stream.Input.HearAsync().InTime());
             await stage.Stream.Output.SayAsync("all the same");
-            Assert.Equal("all the same", await stage.Peer.ReadTextAsync(1, "all the same".Length));
+            await stage.ExpectEndAsync(1, "all the same");
         })) { Only = Ours.Client },
     ];
 

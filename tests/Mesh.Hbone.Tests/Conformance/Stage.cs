@@ -124,6 +124,20 @@ internal sealed class Stage : IAsyncDisposable
         await ExpectEndAsync(stream.Id, "from us");
     }
 
+    /// <summary>Reads what we send on a stream, to its end.</summary>
+    public async Task ExpectEndAsync(int stream, string text)
+    {
+        var all = "";
+        Frame frame;
+        do
+        {
+            frame = await Peer.ExpectAsync(FrameType.Data, stream);
+            all += System.Text.Encoding.UTF8.GetString(frame.Payload);
+        }
+        while (!frame.EndsStream);
+        Assert.Equal(text, all);
+    }
+
     /// <summary>The connection lives: it has nothing more to say, and another stream works.</summary>
     public async Task LivesAsync()
     {
@@ -174,18 +188,5 @@ internal sealed class Stage : IAsyncDisposable
             await Peer.SendAsync(Frame.Number32(FrameType.RstStream, 1, (uint)Http2ErrorCode.Cancel));
             await Peer.PingPongAsync();
         }
-    }
-
-    private async Task ExpectEndAsync(int stream, string text)
-    {
-        var all = "";
-        Frame frame;
-        do
-        {
-            frame = await Peer.ExpectAsync(FrameType.Data, stream);
-            all += System.Text.Encoding.UTF8.GetString(frame.Payload);
-        }
-        while (!frame.EndsStream);
-        Assert.Equal(text, all);
     }
 }
