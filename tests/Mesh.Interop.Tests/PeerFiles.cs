@@ -16,6 +16,10 @@ internal sealed class PeerFiles : IAsyncDisposable
     public const string PythonPackage = "python3-h2";
     public const string PythonLibrary = "/usr/lib/python3/dist-packages/h2";
 
+    public const string Go = "go";
+    public const string GoPackages = "golang-go golang-golang-x-net-dev";
+    public const string GoLibrary = "/usr/share/gocode/src/golang.org/x/net/http2";
+
     public static readonly SpiffeId Web = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
     public static readonly SpiffeId Cart = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/cart");
 
@@ -75,6 +79,20 @@ internal sealed class PeerFiles : IAsyncDisposable
         return PythonPeer(new { role, port = listener.LocalEndPoint.Port, key, cert, ca = RootPath, size });
     }
 
+    /// <summary>A Go server that proves to be the cart, and where it listens.</summary>
+    public async Task<(Peer Peer, HboneDestination Destination)> GoServerAsync()
+    {
+        var program = await GoProgram.BuiltAsync();
+        return await ServerAsync((key, cert) => Peer.Start(program, JsonSerializer.Serialize(new { role = "server", key, cert, ca = RootPath })));
+    }
+
+    /// <summary>A Go client; it has no certificate when the leaf is null.</summary>
+    public async Task<Peer> GoClientAsync(HboneListener listener, string role, TestLeaf? leaf, long size = 0, int tunnels = 0)
+    {
+        var (key, cert) = leaf is null ? default : Write(leaf);
+        return Peer.Start(await GoProgram.BuiltAsync(), JsonSerializer.Serialize(new { role, port = listener.LocalEndPoint.Port, key, cert, ca = RootPath, size, tunnels }));
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Certificates.DisposeAsync();
@@ -94,5 +112,5 @@ internal sealed class PeerFiles : IAsyncDisposable
 
     private static Peer PythonPeer(object options) => Peer.Start(Python, Script("h2_peer.py"), JsonSerializer.Serialize(options));
 
-    private static string Script(string name) => Path.Combine(AppContext.BaseDirectory, "Peers", name);
+    internal static string Script(string name) => Path.Combine(AppContext.BaseDirectory, "Peers", name);
 }
