@@ -20,6 +20,11 @@ internal sealed class PeerFiles : IAsyncDisposable
     public const string GoPackages = "golang-go golang-golang-x-net-dev";
     public const string GoLibrary = "/usr/share/gocode/src/golang.org/x/net/http2";
 
+    public const string Nghttpx = "nghttpx";
+    public const string NghttpxPackage = "nghttp2-proxy";
+    public const string Nghttp = "nghttp";
+    public const string NghttpPackage = "nghttp2-client";
+
     public static readonly SpiffeId Web = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
     public static readonly SpiffeId Cart = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/cart");
 
@@ -91,6 +96,25 @@ internal sealed class PeerFiles : IAsyncDisposable
     {
         var (key, cert) = leaf is null ? default : Write(leaf);
         return Peer.Start(await GoProgram.BuiltAsync(), JsonSerializer.Serialize(new { role, port = listener.LocalEndPoint.Port, key, cert, ca = RootPath, size, tunnels }));
+    }
+
+    /// <summary>nghttp2's proxy, which proves to be the cart and forwards CONNECT to an HTTP/1.1 proxy, and where it listens.</summary>
+    public async Task<(Peer Peer, HboneDestination Destination)> NghttpxAsync(Http1Proxy behind)
+    {
+        var (key, cert) = Write(new TestLeaf { Uris = [Cart.ToString()] });
+        var port = LocalPort.Free();
+        var peer = Peer.Start(
+            Nghttpx, "--conf=/dev/null", "--http2-proxy", "--no-ocsp", "--log-level=NOTICE", "--tls-min-proto-version=TLSv1.3", "--backend-connections-per-host=200", $"--frontend=127.0.0.1,{port}",
+            $"--backend=127.0.0.1,{behind.Port}", "--verify-client", $"--verify-client-cacert={RootPath}", key, cert);
+        await peer.LogsAsync("Listening on 127.0.0.1");
+        return (peer, new HboneDestination(Web, [Cart], new IPEndPoint(IPAddress.Loopback, port)));
+    }
+
+    /// <summary>nghttp2's client, which can send anything but a CONNECT.</summary>
+    public Peer NghttpClient(HboneListener listener, params IEnumerable<string> arguments)
+    {
+        var (key, cert) = Write(new TestLeaf());
+        return Peer.Start(Nghttp, ["--verbose", "--no-verify-peer", $"--key={key}", $"--cert={cert}", .. arguments, $"https://127.0.0.1:{listener.LocalEndPoint.Port}/"]);
     }
 
     public async ValueTask DisposeAsync()
