@@ -1,87 +1,35 @@
-using System.Net;
 using System.Net.Sockets;
 using System.Text;
 
 namespace Mesh.Interop;
 
 /// <summary>A CONNECT proxy of HTTP/1.1 that connects to nothing: what it does with a tunnel follows from the host that is asked for. It stands behind proxies that want one.</summary>
-internal sealed class Http1Proxy : IAsyncDisposable
+internal static class Http1Proxy
 {
-    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
-    private readonly List<Task> _serving = [];
-    private readonly List<Socket> _connections = [];
-    private readonly Task _accepting;
+    public static TcpTarget Start() => TcpTarget.Start(ServeAsync);
 
-    public Http1Proxy()
+    private static async Task ServeAsync(NetworkStream stream)
     {
-        _listener.Start();
-        _accepting = AcceptAsync();
-    }
-
-    public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
-
-    public async ValueTask DisposeAsync()
-    {
-        _listener.Stop();
-        await _accepting;
-        foreach (var connection in _connections)
+        var target = await ReadHeadAsync(stream);
+        var host = target[..target.IndexOf(':', StringComparison.Ordinal)];
+        if (host.StartsWith("refuse", StringComparison.Ordinal))
         {
-            connection.Dispose();
+            await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 {host["refuse".Length..]} Refused\r\nContent-Length: 0\r\n\r\n"));
+            return;
         }
 
-        await Task.WhenAll(_serving);
-    }
-
-    private async Task AcceptAsync()
-    {
-        try
+        await stream.WriteAsync("HTTP/1.1 200 OK\r\n\r\n"u8.ToArray());
+        if (host.StartsWith("echo-", StringComparison.Ordinal))
         {
-            while (true)
-            {
-                var connection = await _listener.AcceptSocketAsync();
-                _connections.Add(connection);
-                _serving.Add(ServeAsync(connection));
-            }
+            await EchoAsync(stream, long.Parse(host["echo-".Length..]));
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        else if (host is "server-first")
         {
-            // Stopped.
+            await stream.WriteAsync("hello"u8.ToArray());
         }
-    }
-
-    private static async Task ServeAsync(Socket connection)
-    {
-        try
+        else
         {
-            await using var stream = new NetworkStream(connection);
-            var target = await ReadHeadAsync(stream);
-            var host = target[..target.IndexOf(':', StringComparison.Ordinal)];
-            if (host.StartsWith("refuse", StringComparison.Ordinal))
-            {
-                await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 {host["refuse".Length..]} Refused\r\nContent-Length: 0\r\n\r\n"));
-                return;
-            }
-
-            await stream.WriteAsync("HTTP/1.1 200 OK\r\n\r\n"u8.ToArray());
-            if (host.StartsWith("echo-", StringComparison.Ordinal))
-            {
-                await EchoAsync(stream, long.Parse(host["echo-".Length..]));
-            }
-            else if (host is "server-first")
-            {
-                await stream.WriteAsync("hello"u8.ToArray());
-            }
-            else
-            {
-                await stream.CopyToAsync(stream);
-            }
-
-            connection.Shutdown(SocketShutdown.Send);
-            await stream.CopyToAsync(Stream.Null);
-        }
-        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
-        {
-            // The other side has gone.
+            await stream.CopyToAsync(stream);
         }
     }
 

@@ -11,7 +11,7 @@ public sealed class NghttpxTests : IAsyncLifetime
 {
     private const long TenMegabytes = 10 * 1000 * 1000;
     private readonly PeerFiles _files = new();
-    private readonly Http1Proxy _behind = new();
+    private readonly TcpTarget _behind = Http1Proxy.Start();
 
     public Task InitializeAsync() => Task.CompletedTask;
 

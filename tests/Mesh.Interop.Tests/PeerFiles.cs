@@ -25,6 +25,10 @@ internal sealed class PeerFiles : IAsyncDisposable
     public const string Nghttp = "nghttp";
     public const string NghttpPackage = "nghttp2-client";
 
+    public const string Apache = "apache2";
+    public const string ApachePackage = "apache2-bin";
+    public const string ApacheModule = "/usr/lib/apache2/modules/mod_http2.so";
+
     public static readonly SpiffeId Web = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
     public static readonly SpiffeId Cart = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/cart");
 
@@ -99,7 +103,7 @@ internal sealed class PeerFiles : IAsyncDisposable
     }
 
     /// <summary>nghttp2's proxy, which proves to be the cart and forwards CONNECT to an HTTP/1.1 proxy, and where it listens.</summary>
-    public async Task<(Peer Peer, HboneDestination Destination)> NghttpxAsync(Http1Proxy behind)
+    public async Task<(Peer Peer, HboneDestination Destination)> NghttpxAsync(TcpTarget behind)
     {
         var (key, cert) = Write(new TestLeaf { Uris = [Cart.ToString()] });
         var port = LocalPort.Free();
@@ -107,6 +111,25 @@ internal sealed class PeerFiles : IAsyncDisposable
             Nghttpx, "--conf=/dev/null", "--http2-proxy", "--no-ocsp", "--log-level=NOTICE", "--tls-min-proto-version=TLSv1.3", "--backend-connections-per-host=200", $"--frontend=127.0.0.1,{port}",
             $"--backend=127.0.0.1,{behind.Port}", "--verify-client", $"--verify-client-cacert={RootPath}", key, cert);
         await peer.LogsAsync("Listening on 127.0.0.1");
+        return (peer, new HboneDestination(Web, [Cart], new IPEndPoint(IPAddress.Loopback, port)));
+    }
+
+    /// <summary>Apache httpd, which proves to be the cart and connects to these ports, and where it listens.</summary>
+    public async Task<(Peer Peer, HboneDestination Destination)> ApacheAsync(params IEnumerable<int> targets)
+    {
+        var (key, cert) = Write(new TestLeaf { Uris = [Cart.ToString()] });
+        var port = LocalPort.Free();
+        var environment = new Dictionary<string, string>
+        {
+            ["MESH_DIRECTORY"] = _directory.FullName,
+            ["MESH_PORT"] = $"{port}",
+            ["MESH_KEY"] = key,
+            ["MESH_CERT"] = cert,
+            ["MESH_CA"] = RootPath,
+            ["MESH_TARGETS"] = string.Join(' ', targets),
+        };
+        var peer = Peer.Start(environment, Apache, "-D", "FOREGROUND", "-f", Script("httpd.conf"));
+        await peer.LogsAsync("resuming normal operations");
         return (peer, new HboneDestination(Web, [Cart], new IPEndPoint(IPAddress.Loopback, port)));
     }
 
