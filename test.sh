@@ -5,12 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # program:package
-needed=(curl:curl ip:iproute2 iptables:iptables node:nodejs openssl:openssl python3:python3 tshark:tshark)
+needed=(apache2:apache2-bin curl:curl go:golang-go ip:iproute2 iptables:iptables nghttp:nghttp2-client nghttpx:nghttp2-proxy node:nodejs openssl:openssl python3:python3 tshark:tshark)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
 done
 /usr/bin/python3 -c 'import h2' 2> /dev/null || missing+=(python3-h2)
+[ -d /usr/share/gocode/src/golang.org/x/net/http2 ] || missing+=(golang-golang-x-net-dev)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
     echo "installing ${missing[*]}"
     apt-get update -qq

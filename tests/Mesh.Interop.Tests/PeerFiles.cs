@@ -16,6 +16,19 @@ internal sealed class PeerFiles : IAsyncDisposable
     public const string PythonPackage = "python3-h2";
     public const string PythonLibrary = "/usr/lib/python3/dist-packages/h2";
 
+    public const string Go = "go";
+    public const string GoPackages = "golang-go golang-golang-x-net-dev";
+    public const string GoLibrary = "/usr/share/gocode/src/golang.org/x/net/http2";
+
+    public const string Nghttpx = "nghttpx";
+    public const string NghttpxPackage = "nghttp2-proxy";
+    public const string Nghttp = "nghttp";
+    public const string NghttpPackage = "nghttp2-client";
+
+    public const string Apache = "apache2";
+    public const string ApachePackage = "apache2-bin";
+    public const string ApacheModule = "/usr/lib/apache2/modules/mod_http2.so";
+
     public static readonly SpiffeId Web = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
     public static readonly SpiffeId Cart = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/cart");
 
@@ -75,6 +88,58 @@ internal sealed class PeerFiles : IAsyncDisposable
         return PythonPeer(new { role, port = listener.LocalEndPoint.Port, key, cert, ca = RootPath, size });
     }
 
+    /// <summary>A Go server that proves to be the cart, and where it listens.</summary>
+    public async Task<(Peer Peer, HboneDestination Destination)> GoServerAsync()
+    {
+        var program = await GoProgram.BuiltAsync();
+        return await ServerAsync((key, cert) => Peer.Start(program, JsonSerializer.Serialize(new { role = "server", key, cert, ca = RootPath })));
+    }
+
+    /// <summary>A Go client; it has no certificate when the leaf is null.</summary>
+    public async Task<Peer> GoClientAsync(HboneListener listener, string role, TestLeaf? leaf, long size = 0, int tunnels = 0)
+    {
+        var (key, cert) = leaf is null ? default : Write(leaf);
+        return Peer.Start(await GoProgram.BuiltAsync(), JsonSerializer.Serialize(new { role, port = listener.LocalEndPoint.Port, key, cert, ca = RootPath, size, tunnels }));
+    }
+
+    /// <summary>nghttp2's proxy, which proves to be the cart and forwards CONNECT to an HTTP/1.1 proxy, and where it listens.</summary>
+    public async Task<(Peer Peer, HboneDestination Destination)> NghttpxAsync(TcpTarget behind)
+    {
+        var (key, cert) = Write(new TestLeaf { Uris = [Cart.ToString()] });
+        var port = LocalPort.Free();
+        var peer = Peer.Start(
+            Nghttpx, "--conf=/dev/null", "--http2-proxy", "--no-ocsp", "--log-level=NOTICE", "--tls-min-proto-version=TLSv1.3", "--backend-connections-per-host=200", $"--frontend=127.0.0.1,{port}",
+            $"--backend=127.0.0.1,{behind.Port}", "--verify-client", $"--verify-client-cacert={RootPath}", key, cert);
+        await peer.LogsAsync("Listening on 127.0.0.1");
+        return (peer, new HboneDestination(Web, [Cart], new IPEndPoint(IPAddress.Loopback, port)));
+    }
+
+    /// <summary>Apache httpd, which proves to be the cart and connects to these ports, and where it listens.</summary>
+    public async Task<(Peer Peer, HboneDestination Destination)> ApacheAsync(params IEnumerable<int> targets)
+    {
+        var (key, cert) = Write(new TestLeaf { Uris = [Cart.ToString()] });
+        var port = LocalPort.Free();
+        var environment = new Dictionary<string, string>
+        {
+            ["MESH_DIRECTORY"] = _directory.FullName,
+            ["MESH_PORT"] = $"{port}",
+            ["MESH_KEY"] = key,
+            ["MESH_CERT"] = cert,
+            ["MESH_CA"] = RootPath,
+            ["MESH_TARGETS"] = string.Join(' ', targets),
+        };
+        var peer = Peer.Start(environment, Apache, "-D", "FOREGROUND", "-f", Script("httpd.conf"));
+        await peer.LogsAsync("resuming normal operations");
+        return (peer, new HboneDestination(Web, [Cart], new IPEndPoint(IPAddress.Loopback, port)));
+    }
+
+    /// <summary>nghttp2's client, which can send anything but a CONNECT.</summary>
+    public Peer NghttpClient(HboneListener listener, params IEnumerable<string> arguments)
+    {
+        var (key, cert) = Write(new TestLeaf());
+        return Peer.Start(Nghttp, ["--verbose", "--no-verify-peer", $"--key={key}", $"--cert={cert}", .. arguments, $"https://127.0.0.1:{listener.LocalEndPoint.Port}/"]);
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Certificates.DisposeAsync();
@@ -94,5 +159,5 @@ internal sealed class PeerFiles : IAsyncDisposable
 
     private static Peer PythonPeer(object options) => Peer.Start(Python, Script("h2_peer.py"), JsonSerializer.Serialize(options));
 
-    private static string Script(string name) => Path.Combine(AppContext.BaseDirectory, "Peers", name);
+    internal static string Script(string name) => Path.Combine(AppContext.BaseDirectory, "Peers", name);
 }

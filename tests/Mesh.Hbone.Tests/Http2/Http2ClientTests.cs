@@ -47,11 +47,11 @@ public sealed class Http2ClientTests
     }
 
     [Fact]
-    public async Task Trailers_end_the_octets()
+    public async Task Trailers_end_the_octets_of_a_refusal()
     {
         await using var peer = await Http2Peer.ServerAsync();
         var stream = await OpenAsync(peer, 1);
-        await peer.SendAsync(Status(1, "200"));
+        await peer.SendAsync(Status(1, "503"));
         await peer.SendAsync(FrameType.Data, None, 1, "abc"u8.ToArray());
         await peer.SendAsync(Frame.Headers(1, EndHeaders | EndStream, ("grpc-status", "0")));
         Assert.Equal("abc", await stream.Input.HearAsync().InTime());

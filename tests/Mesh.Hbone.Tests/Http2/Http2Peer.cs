@@ -120,14 +120,21 @@ internal sealed class Http2Peer : IAsyncDisposable
         return peer;
     }
 
-    /// <summary>A client of ours, past the preface.</summary>
-    public static async Task<Http2Peer> ServerAsync(HboneOptions? options = null, params (Http2Setting Id, uint Value)[] settings)
+    /// <summary>A client of ours, of which the preface was read and that has not heard anything yet.</summary>
+    public static async Task<Http2Peer> ConnectedByClientAsync(HboneOptions? options = null)
     {
         var peer = new Http2Peer(oursIsServer: false, options ?? SmallOptions(), wrap: null);
         peer.Connection.Start();
         var preface = new byte[Preface.Length];
         await peer._stream.ReadExactlyAsync(preface).InTime();
         Assert.Equal(Preface, preface);
+        return peer;
+    }
+
+    /// <summary>A client of ours, past the preface.</summary>
+    public static async Task<Http2Peer> ServerAsync(HboneOptions? options = null, params (Http2Setting Id, uint Value)[] settings)
+    {
+        var peer = await ConnectedByClientAsync(options);
         Assert.Equal(FrameType.Settings, (await peer.NextAsync()).Type);
         await peer.SendAsync(Frame.Settings(settings));
         await peer.SettingsAckAsync();

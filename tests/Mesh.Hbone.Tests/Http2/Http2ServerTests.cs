@@ -259,10 +259,10 @@ public sealed class Http2ServerTests
     }
 
     [Fact]
-    public async Task Trailers_end_a_stream_and_trailers_that_do_not_reset_it()
+    public async Task Trailers_before_the_answer_end_a_stream_and_trailers_that_do_not_reset_it()
     {
         await using var peer = await Http2Peer.ClientAsync();
-        var first = await peer.OpenAcceptedAsync(1);
+        var first = await peer.OpenAsync(1);
         await peer.SendAsync(FrameType.Data, None, 1, (byte)'a');
         await peer.SendAsync(Frame.Headers(1, EndHeaders | EndStream, ("a", "b")));
         Assert.Equal("a", await first.Input.HearAsync().InTime());
