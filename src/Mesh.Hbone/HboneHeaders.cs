@@ -24,7 +24,7 @@ public sealed class HboneHeaders : IEnumerable<KeyValuePair<string, string>>
     public string? this[string name] => _fields.Find(field => field.Name == name) is { Name: not null } found ? found.Value : null;
 
     /// <summary>Adds a line.</summary>
-    /// <exception cref="ArgumentException">The name is not a lower-case token, or the value contains a control character (RFC 9113, section 8.2.1).</exception>
+    /// <exception cref="ArgumentException">The name is not a lower-case token, or the value contains a control character, or a blank at one of its ends (RFC 9113, section 8.2.1).</exception>
     public HboneHeaders Add(string name, string value)
     {
         ArgumentNullException.ThrowIfNull(name);
@@ -36,7 +36,7 @@ public sealed class HboneHeaders : IEnumerable<KeyValuePair<string, string>>
 
         if (!IsValue(value))
         {
-            throw new ArgumentException($"the value of '{name}' contains a character that is not allowed: no control characters, Latin-1 only", nameof(value));
+            throw new ArgumentException($"the value of '{name}' contains a character that is not allowed: no control characters, no blanks at its ends, Latin-1 only", nameof(value));
         }
 
         _fields.Add(new HeaderField(name, value));
@@ -67,6 +67,11 @@ public sealed class HboneHeaders : IEnumerable<KeyValuePair<string, string>>
 
     internal static bool IsValue(string value)
     {
+        if (value.Length > 0 && (value[0] is ' ' or '\t' || value[^1] is ' ' or '\t'))
+        {
+            return false;
+        }
+
         foreach (var c in value)
         {
             if (c is (< ' ' and not '\t') or '\x7F' or > '\xFF')

@@ -57,7 +57,7 @@ internal sealed class HboneConnection(TransportConnection transport, Http2Connec
         ArgumentException.ThrowIfNullOrEmpty(authority);
         if (!HboneHeaders.IsValue(authority))
         {
-            throw new ArgumentException("the authority contains a character that is not allowed: no control characters, Latin-1 only", nameof(authority));
+            throw new ArgumentException("the authority contains a character that is not allowed: no control characters, no blanks at its ends, Latin-1 only", nameof(authority));
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Mesh.Hbone.Http2.Hpack;
 
 namespace Mesh.Hbone.Http2;
@@ -14,7 +15,8 @@ internal static class ConnectRequest
     {
         string? method = null;
         string? authority = null;
-        var schemeOrPath = 0;
+        string? scheme = null;
+        string? path = null;
         var regularSeen = false;
         foreach (var (name, value) in fields)
         {
@@ -35,23 +37,40 @@ internal static class ConnectRequest
                     duplicate = authority is not null;
                     authority = value;
                     break;
-                case ":scheme" or ":path":
-                    schemeOrPath++;
+                case ":scheme":
+                    duplicate = scheme is not null;
+                    scheme = value;
+                    break;
+                case ":path":
+                    duplicate = path is not null;
+                    path = value;
                     break;
                 default:
                     // :protocol too: extended CONNECT is only for those we have offered it to, and we have not (RFC 8441).
                     return Http2ErrorCode.ProtocolError;
             }
 
-            if (duplicate || regularSeen || schemeOrPath > 2)
+            if (duplicate || regularSeen)
             {
                 return Http2ErrorCode.ProtocolError;
             }
         }
 
-        var wellFormed = method is Connect ? authority is { Length: > 0 } && schemeOrPath == 0 : method is not null && schemeOrPath == 2;
+        var wellFormed = method is Connect
+            ? authority is { Length: > 0 } && scheme is null && path is null
+            : method is { Length: > 0 } && scheme is { Length: > 0 } && path is { Length: > 0 };
         return wellFormed && AreFieldsValid(fields) ? null : Http2ErrorCode.ProtocolError;
     }
+
+    /// <summary>The status of a response; null when it is malformed (RFC 9113, section 8.3.2).</summary>
+    public static int? Status(IReadOnlyList<HeaderField> fields) =>
+        fields.Count > 0 && fields[0] is { Name: ":status", Value: [>= '1' and <= '9', >= '0' and <= '9', >= '0' and <= '9'] status }
+        && !HasPseudoHeaders(fields.Skip(1)) && AreFieldsValid(fields)
+            ? int.Parse(status, CultureInfo.InvariantCulture)
+            : null;
+
+    /// <summary>Whether any field is a pseudo-header; in trailers none may be (RFC 9113, section 8.1).</summary>
+    public static bool HasPseudoHeaders(IEnumerable<HeaderField> fields) => fields.Any(field => field.Name.StartsWith(':'));
 
     /// <summary>Whether names and values may stand in a message at all (RFC 9113, sections 8.2.1 and 8.2.2).</summary>
     public static bool AreFieldsValid(IReadOnlyList<HeaderField> fields)

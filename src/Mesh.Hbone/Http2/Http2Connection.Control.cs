@@ -56,7 +56,7 @@ internal sealed partial class Http2Connection
         lock (_gate)
         {
             var windowBefore = _peer.InitialWindowSize;
-            if (_peer.Apply(payload) is { } error)
+            if (_peer.Apply(payload, fromServer: !_isServer) is { } error)
             {
                 throw new Http2ConnectionException(error, "SETTINGS with a value that is not allowed");
             }

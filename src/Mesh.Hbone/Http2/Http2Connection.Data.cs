@@ -67,6 +67,14 @@ internal sealed partial class Http2Connection
                 throw new Http2ConnectionException(Http2ErrorCode.StreamClosed, $"DATA on stream {header.StreamId} behind its end");
             }
 
+            if (!_isServer && !stream.ResponseSeen)
+            {
+                _floods.Charge(FloodBudget.StreamFault, "DATA in place of a response");
+                Reset_NeedsLock(stream, Http2ErrorCode.ProtocolError, "DATA in place of a response");
+                Enqueue_NeedsLock(stream);
+                return null;
+            }
+
             if (!stream.ReceiveWindow.TryTake(header.Length))
             {
                 throw new Http2ConnectionException(

@@ -113,7 +113,8 @@ internal sealed partial class Http2Connection
         {
             if (streamId <= _lastPeerStreamId)
             {
-                // A stream that has ended: trailers that crossed our reset. Decoded for the table's sake, and dropped.
+                // A stream that has ended: trailers that crossed our reset. Decoded for the table's sake, and dropped. A request is never late.
+                Require(!ConnectRequest.HasPseudoHeaders(fields), $"a request on stream {streamId}, which is not above those before");
                 _floods.Charge(FloodBudget.IdleFrame, "HEADERS for streams that have ended");
                 return;
             }
@@ -158,15 +159,15 @@ internal sealed partial class Http2Connection
 
         if (response)
         {
-            var status = fields.Count > 0 && fields[0].Name == ":status" ? fields[0].Value : null;
-            if (!complete || status is not { Length: 3 } || !int.TryParse(status, out _) || !ConnectRequest.AreFieldsValid(fields))
+            var status = complete ? ConnectRequest.Status(fields) : null;
+            if (status is null || (status < 200 && _continuingEndsStream))
             {
                 _floods.Charge(FloodBudget.StreamFault, "malformed responses");
                 Abort(stream, Http2ErrorCode.ProtocolError, "a malformed response");
                 return;
             }
 
-            if (status[0] == '1' && !_continuingEndsStream)
+            if (status < 200)
             {
                 _floods.Charge(FloodBudget.IdleFrame, "1xx responses");
                 return;
@@ -179,11 +180,11 @@ internal sealed partial class Http2Connection
 
             stream.Response.TrySetResult(fields);
         }
-        else if (!_continuingEndsStream)
+        else if (!_continuingEndsStream || ConnectRequest.HasPseudoHeaders(fields) || !ConnectRequest.AreFieldsValid(fields))
         {
-            // Trailers end a stream (RFC 9113, section 8.1).
+            // Trailers end a stream (RFC 9113, section 8.1). Section 8.5 allows none on a tunnel; those that do no harm are taken for the end that they are.
             _floods.Charge(FloodBudget.StreamFault, "malformed trailers");
-            Abort(stream, Http2ErrorCode.ProtocolError, "trailers that do not end the stream");
+            Abort(stream, Http2ErrorCode.ProtocolError, "malformed trailers");
             return;
         }
 

@@ -43,7 +43,9 @@ internal sealed class PeerSettings
     }
 
     /// <summary>Takes a payload of SETTINGS; the answer is the error that it deserves, if any.</summary>
-    public Http2ErrorCode? Apply(ReadOnlySpan<byte> payload)
+    /// <param name="payload">The payload.</param>
+    /// <param name="fromServer">Whether a server sent it: one does not enable push.</param>
+    public Http2ErrorCode? Apply(ReadOnlySpan<byte> payload, bool fromServer)
     {
         if (payload.Length % SettingSize != 0)
         {
@@ -59,7 +61,7 @@ internal sealed class PeerSettings
                     HeaderTableSize = value;
                     _smallestHeaderTableSize = Math.Min(_smallestHeaderTableSize, value);
                     break;
-                case Http2Setting.EnablePush when value > 1:
+                case Http2Setting.EnablePush when value > (fromServer ? 0 : 1):
                     return Http2ErrorCode.ProtocolError;
                 case Http2Setting.MaxConcurrentStreams:
                     MaxConcurrentStreams = value;

@@ -14,6 +14,7 @@ public sealed class Section8_5_ConnectTests
     private const string Form = "A CONNECT has :method and :authority; :scheme and :path MUST be omitted; else it is malformed.";
     private const string Extended = "Extended CONNECT (RFC 8441) is for clients to whom it was announced, and we announce it to none: :protocol is undefined, the request malformed.";
     private const string ConnectedStream = "Frame types other than DATA, RST_STREAM, WINDOW_UPDATE and PRIORITY on a connected stream MUST be treated as a stream error.";
+    private const string Tolerated = "HEADERS are no frame for a connected stream; trailers that end it are taken for the end that they are, since peers send them.";
     private static readonly (string, string) Method = (":method", "CONNECT");
     private static readonly (string, string) Authority = (":authority", "a:1");
 
@@ -28,12 +29,22 @@ public sealed class Section8_5_ConnectTests
         MalformedRequest("8.5", "CONNECT with an empty :path", Form, Method, Authority, (":path", "")),
         MalformedRequest("8.5", "extended CONNECT", Extended, Method, (":protocol", "websocket"), (":scheme", "https"), (":path", "/"), Authority),
         MalformedRequest("8.5", "CONNECT with :protocol", Extended, Method, Authority, (":protocol", "connect-tcp")),
-        new("8.5", "HEADERS that end a tunnel", ConnectedStream, Tunnel, Frame.Headers(1, EndHeaders | EndStream, ("a", "b")), StreamError(1, ProtocolError)),
+        new("8.5", "HEADERS that end a tunnel", Tolerated, Tunnel, Frame.Headers(1, EndHeaders | EndStream, ("a", "b")), Story(async stage =>
+        {
+            Assert.Equal("", await stage.Stream!.Input.HearAsync().InTime());
+            await stage.Stream.Output.SayAsync("still from us");
+            await stage.ExpectEndAsync(1, "still from us");
+            await stage.LivesAsync();
+        })),
         new("8.5", "HEADERS that do not end a tunnel", ConnectedStream, Tunnel, Frame.Headers(1, EndHeaders, ("a", "b")), StreamError(1, ProtocolError)),
         new("8.5", "a second 200 on a tunnel", ConnectedStream, Tunnel, Frame.Headers(1, EndHeaders, (":status", "200")), StreamError(1, ProtocolError)) { Only = Ours.Client },
         new("8.5", "an interim response on a tunnel", ConnectedStream, Tunnel, Frame.Headers(1, EndHeaders, (":status", "103")), StreamError(1, ProtocolError)) { Only = Ours.Client },
         new("8.5", "a second request on a tunnel", ConnectedStream, Tunnel, Frame.Connect(1), StreamError(1, ProtocolError)) { Only = Ours.Server },
-        new("8.5", "HEADERS on a tunnel that we have ended", ConnectedStream, WeEnded, Frame.Headers(1, EndHeaders | EndStream, ("a", "b")), StreamError(1, ProtocolError)),
+        new("8.5", "HEADERS that end a tunnel that we have ended", Tolerated, WeEnded, Frame.Headers(1, EndHeaders | EndStream, ("a", "b")), Story(async stage =>
+        {
+            Assert.Equal("", await stage.Stream!.Input.HearAsync().InTime());
+            await stage.LivesAsync();
+        })),
         new("8.5", "the end, first", "END_STREAM is the FIN of the TCP connection: the other direction goes on.", PeerEnded, null, Story(async stage =>
         {
             await stage.Stream!.Output.SayAsync("still from us");

@@ -67,14 +67,14 @@ public sealed class FrameTests
     [InlineData(8, 1u, null)]
     [InlineData(0x7777, 1u, null)]
     public void A_setting_is_taken_or_is_an_error(int id, uint value, Http2ErrorCode? error) =>
-        Assert.Equal(error, new PeerSettings().Apply(Frame.Setting((Http2Setting)id, value).AsSpan(FrameHeader.Size)));
+        Assert.Equal(error, new PeerSettings().Apply(Frame.Setting((Http2Setting)id, value).AsSpan(FrameHeader.Size), fromServer: false));
 
     [Fact]
     public void Settings_begin_with_the_defaults_and_the_last_of_a_frame_counts()
     {
         var settings = new PeerSettings();
         Assert.Equal((4096u, uint.MaxValue, 65_535, 16_384), (settings.HeaderTableSize, settings.MaxConcurrentStreams, settings.InitialWindowSize, settings.MaxFrameSize));
-        Assert.Null(settings.Apply([0, 4, 0, 0, 0, 1, 0, 4, 0, 0, 0, 2, 0, 5, 0, 0, 0x80, 0, 0, 3, 0, 0, 0, 9, 0, 1, 0, 0, 0, 7]));
+        Assert.Null(settings.Apply([0, 4, 0, 0, 0, 1, 0, 4, 0, 0, 0, 2, 0, 5, 0, 0, 0x80, 0, 0, 3, 0, 0, 0, 9, 0, 1, 0, 0, 0, 7], fromServer: true));
         Assert.Equal((7u, 9u, 2, 32_768), (settings.HeaderTableSize, settings.MaxConcurrentStreams, settings.InitialWindowSize, settings.MaxFrameSize));
     }
 
@@ -82,7 +82,7 @@ public sealed class FrameTests
     [InlineData(1)]
     [InlineData(5)]
     [InlineData(7)]
-    public void Settings_that_are_cut_are_an_error(int length) => Assert.Equal(Http2ErrorCode.FrameSizeError, new PeerSettings().Apply(new byte[length]));
+    public void Settings_that_are_cut_are_an_error(int length) => Assert.Equal(Http2ErrorCode.FrameSizeError, new PeerSettings().Apply(new byte[length], fromServer: true));
 
     [Fact]
     public void A_block_over_the_frame_size_goes_on_in_CONTINUATION()

@@ -113,7 +113,7 @@ public sealed class Http2HostilePeerTests
     {
         var settings = new PeerSettings();
         Assert.Null(settings.TakeHeaderTableSizes());
-        Assert.Null(settings.Apply(Frame.Settings((Http2Setting.HeaderTableSize, 0u), (Http2Setting.HeaderTableSize, 4096u)).AsSpan(FrameHeader.Size)));
+        Assert.Null(settings.Apply(Frame.Settings((Http2Setting.HeaderTableSize, 0u), (Http2Setting.HeaderTableSize, 4096u)).AsSpan(FrameHeader.Size), fromServer: true));
         Assert.Equal((0u, 4096u), settings.TakeHeaderTableSizes());
         Assert.Null(settings.TakeHeaderTableSizes());
     }
