@@ -40,6 +40,9 @@ public enum HboneError
 
     /// <summary>This side gave the tunnel up.</summary>
     Aborted = 12,
+
+    /// <summary>The mesh does not know the destination, or cannot carry anything there.</summary>
+    NotInMesh = 13,
 }
 
 /// <summary>A tunnel could not be opened, or did not end well.</summary>

@@ -53,8 +53,8 @@ public sealed class HboneTunnel : IDuplexPipe, IAsyncDisposable
     /// <summary>Which connection it is on; tunnels that share one have the same number.</summary>
     public long ConnectionId => _stream.Connection.Id;
 
-    /// <summary>Completes when the peer has reset the tunnel.</summary>
-    internal Task WhenReset => _stream.WhenReset;
+    /// <summary>Completes when the peer has reset the tunnel: what is written from then on does not arrive.</summary>
+    public Task WhenReset => _stream.WhenReset;
 
     /// <summary>The tunnel as a stream. Disposing the stream disposes the tunnel.</summary>
     public Stream AsStream() => new DuplexStream(Input, Output, DisposeAsync);

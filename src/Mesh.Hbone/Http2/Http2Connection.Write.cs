@@ -340,6 +340,15 @@ internal sealed partial class Http2Connection
             return;
         }
 
+        lock (_gate)
+        {
+            if (!stream.Answered)
+            {
+                // Headers go first. They may have been queued since this turn began; then there is another turn.
+                return;
+            }
+        }
+
         var count = 0;
         if (available > 0)
         {

@@ -1,9 +1,8 @@
 using System.Collections.Immutable;
 using System.Net;
 using Mesh.Core.Identity;
-using Mesh.Core.Workloads;
 
-namespace Mesh.Ztunnel.Outbound;
+namespace Mesh.Core.Workloads;
 
 /// <summary>Decides what is to be done with an outbound connection (ztunnel §7.1). Pure but for the randomness, which the caller brings.</summary>
 /// <remarks>
@@ -38,7 +37,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
         if (mesh.FindService(address, source.Namespace) is { } service)
         {
             // Where a workload has the address too, the service's waypoint is not meant (ztunnel §7.1 step 3), but its endpoints are (step 4).
-            return ToService(mesh, source, destination, service, workload is null ? WaypointOf(service, random) : null, random);
+            return ToService(mesh, source, destination, destination.ToString(), service, workload is null ? WaypointOf(service, random) : null, random);
         }
 
         return workload is null
@@ -46,11 +45,34 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
             : ToWorkload(mesh, source, sourceAddress, destination, workload, random);
     }
 
-    private OutboundPlan ToService(MeshSnapshot mesh, Workload source, IPEndPoint destination, Service service, GatewayAddress? waypoint, Random random)
+    /// <summary>Decides on one connection to a host name. Null when the mesh has no service of that name that the source can see.</summary>
+    /// <remarks>For those that connect by name, without DNS and a virtual address between. A waypoint gets the name.</remarks>
+    /// <param name="mesh">The mesh.</param>
+    /// <param name="source">The workload that connects.</param>
+    /// <param name="hostname">The name of a service.</param>
+    /// <param name="port">The service's port.</param>
+    /// <param name="random">The randomness, for endpoints and weighted waypoints.</param>
+    public OutboundPlan? Plan(MeshSnapshot mesh, Workload source, string hostname, int port, Random random)
+    {
+        ArgumentNullException.ThrowIfNull(mesh);
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(hostname);
+        ArgumentNullException.ThrowIfNull(random);
+        if (mesh.FindServiceByHostname(hostname, source.Namespace) is not { } service)
+        {
+            return null;
+        }
+
+        // The address decides the family only.
+        var address = service.Vips.FirstOrDefault(vip => vip.Network == source.Network).Address ?? IPAddress.Any;
+        return ToService(mesh, source, new IPEndPoint(address, port), $"{service.Hostname}:{port}", service, WaypointOf(service, random), random);
+    }
+
+    private OutboundPlan ToService(MeshSnapshot mesh, Workload source, IPEndPoint destination, string authority, Service service, GatewayAddress? waypoint, Random random)
     {
         if (waypoint is not null)
         {
-            return ToGateway(mesh, source, destination, waypoint, service, $"the waypoint of service {service.Key}", random);
+            return ToGateway(mesh, source, destination, authority, waypoint, service, $"the waypoint of service {service.Key}", random);
         }
 
         if (service.LoadBalancing.Mode is LoadBalancingMode.Passthrough)
@@ -84,7 +106,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
             return Direct(workload, destination, null, "the workload that was addressed");
         }
 
-        return ToGateway(mesh, source, destination, waypoint, null, $"the waypoint of workload {workload.Uid}", random);
+        return ToGateway(mesh, source, destination, destination.ToString(), waypoint, null, $"the waypoint of workload {workload.Uid}", random);
     }
 
     private OutboundPlan Direct(Workload workload, IPEndPoint target, Service? service, string what)
@@ -100,7 +122,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
 
     // The waypoint gets the target as the client dialled it. A reference that leads nowhere is an error: going round the waypoint would go round its policies.
     private static OutboundPlan ToGateway(
-        MeshSnapshot mesh, Workload source, IPEndPoint destination, GatewayAddress gateway, Service? service, string what, Random random)
+        MeshSnapshot mesh, Workload source, IPEndPoint destination, string authority, GatewayAddress gateway, Service? service, string what, Random random)
     {
         var (workload, address, port, gatewayService) = Resolve(mesh, source, destination.Address, gateway, random);
         if (workload is null || address is null)
@@ -111,7 +133,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
         return workload.Network != source.Network
             ? new OutboundPlan.Refused(service, $"{what}, {workload.Uid}, is on network '{workload.Network}'; other networks cannot be reached")
             : new OutboundPlan.Hbone(
-                new IPEndPoint(address, port), destination.ToString(), Peers(gatewayService, workload), workload, service, $"{workload.Uid} is {what}");
+                new IPEndPoint(address, port), authority, Peers(gatewayService, workload), workload, service, $"{workload.Uid} is {what}");
     }
 
     private static (Workload? Workload, IPAddress? Address, int Port, Service? Service) Resolve(

@@ -1,9 +1,8 @@
 using System.Collections.Immutable;
 using System.Net;
 using Mesh.Core.Identity;
-using Mesh.Core.Workloads;
 
-namespace Mesh.Ztunnel.Outbound;
+namespace Mesh.Core.Workloads;
 
 /// <summary>What is to be done with an outbound connection, and why (ztunnel §7).</summary>
 /// <param name="Why">The reason, in words: which record, which rule.</param>

@@ -1,0 +1,66 @@
+using Mesh.Core.Identity;
+using Mesh.Core.Workloads;
+using Mesh.Hbone;
+using Mesh.Hbone.Client;
+using Microsoft.Extensions.Options;
+
+namespace Mesh.AspNetCore;
+
+/// <summary>Who the application is in the mesh.</summary>
+public sealed class MeshOptions
+{
+    /// <summary>The identity of the application. Required, of the form <c>spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT</c>.</summary>
+    public SpiffeId? Identity { get; set; }
+
+    /// <summary>The UID of the application's workload in the <see cref="MeshState"/>, for policies and load balancing that depend on it; null when it is not in there.</summary>
+    public string? WorkloadUid { get; set; }
+
+    /// <summary>The network that the application runs in. Default: the network without a name.</summary>
+    public string Network { get; set; } = "";
+
+    /// <summary>The port of HBONE at other workloads. 1 to 65,535; default 15008.</summary>
+    public int HbonePort { get; set; } = 15008;
+
+    /// <summary>Windows, limits and times of HBONE connections, both ways.</summary>
+    public HboneOptions Hbone { get; } = new();
+
+    /// <summary>How connections to other workloads are shared.</summary>
+    public HbonePoolOptions Pool { get; } = new();
+
+    /// <summary>The workload that the application is: that of <see cref="WorkloadUid"/>, or one made of identity and network.</summary>
+    internal Workload WorkloadIn(MeshSnapshot mesh)
+    {
+        if (WorkloadUid is { } uid && mesh.FindWorkload(uid) is { } known)
+        {
+            return known;
+        }
+
+        return new Workload
+        {
+            Uid = WorkloadUid ?? Identity!.ToString(),
+            Namespace = Identity!.Namespace!,
+            ServiceAccount = Identity.ServiceAccount!,
+            TrustDomain = Identity.TrustDomain,
+            Network = Network,
+        };
+    }
+}
+
+/// <summary>Checks the options at start.</summary>
+internal sealed class MeshOptionsValidator : IValidateOptions<MeshOptions>
+{
+    public ValidateOptionsResult Validate(string? name, MeshOptions options)
+    {
+        string?[] errors =
+        [
+            options.Identity is null ? $"{nameof(MeshOptions.Identity)} is not set; allowed is a SPIFFE ID of a service account"
+                : options.Identity.ServiceAccount is null ? $"{nameof(MeshOptions.Identity)} is {options.Identity}; allowed is spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT"
+                : null,
+            options.HbonePort is < 1 or > 65_535 ? $"{nameof(MeshOptions.HbonePort)} is {options.HbonePort}; allowed are 1 to 65535" : null,
+            options.Hbone.Validate(),
+            options.Pool.Validate(),
+        ];
+        var faults = errors.OfType<string>().ToArray();
+        return faults.Length == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(faults);
+    }
+}
