@@ -24,6 +24,33 @@ public sealed class Http2WriterTests
         await peer.ExpectResetAsync(1, Http2ErrorCode.NoError);
     }
 
+    // The writer is busy with the credit of a stream while its application answers: padding makes it look at the stream again and again.
+    [Fact]
+    public async Task An_answer_stands_before_the_end_of_its_stream_whatever_the_writer_is_doing()
+    {
+        var options = Http2Peer.SmallOptions();
+        options.MaxConcurrentStreams = 100;
+        await using var peer = await Http2Peer.ClientAsync(options);
+        for (var id = 1; id < 4000; id += 2)
+        {
+            var answering = Task.Run(async () =>
+            {
+                var stream = await peer.Requests.Reader.ReadAsync();
+                peer.Connection.Respond(stream, [new HeaderField(":status", "503")], endStream: true);
+                stream.Release();
+            });
+            await peer.SendAsync(Frame.Connect(id));
+            for (var i = 0; i < 20; i++)
+            {
+                await peer.SendAsync(Frame.Of(FrameType.Data, FrameFlags.Padded, id, 1, 0));
+            }
+
+            Assert.True((await peer.ExpectAsync(FrameType.Headers, id)).EndsStream);
+            await peer.ExpectResetAsync(id, Http2ErrorCode.NoError);
+            await answering;
+        }
+    }
+
     /// <summary>A stream whose writes wait while it is closed.</summary>
     private sealed class GatedStream(Stream inner) : Stream
     {
