@@ -50,10 +50,20 @@ public static class MeshServiceCollectionExtensions
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IConnectionListenerFactory, HboneConnectionListenerFactory>());
         if (services.All(service => service.ServiceType != typeof(MeshAuthenticationHandler)))
         {
-            services.AddAuthentication(MeshAuthenticationDefaults.AuthenticationScheme)
-                .AddScheme<AspNetCore.Authentication.AuthenticationSchemeOptions, MeshAuthenticationHandler>(MeshAuthenticationDefaults.AuthenticationScheme, configureOptions: null);
+            AddAuthentication(services);
         }
 
         return services;
+    }
+    // The core only: AddAuthentication would bring data protection, and keys on disk, which nothing here needs.
+    private static void AddAuthentication(IServiceCollection services)
+    {
+        services.AddWebEncoders();
+        services.AddTransient<MeshAuthenticationHandler>();
+        services.AddAuthenticationCore(static options =>
+        {
+            options.DefaultScheme ??= MeshAuthenticationDefaults.AuthenticationScheme;
+            options.AddScheme<MeshAuthenticationHandler>(MeshAuthenticationDefaults.AuthenticationScheme, displayName: null);
+        });
     }
 }
