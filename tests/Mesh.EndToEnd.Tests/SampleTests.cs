@@ -27,6 +27,28 @@ public sealed class SampleTests
     }
 
     [Fact]
+    public async Task Two_applications_speak_to_each_other_without_a_proxy_and_one_of_them_to_a_ztunnel()
+    {
+        await using var sample = Peer.Start("dotnet", Executable.PathOf("AspNetCoreApps"));
+
+        Assert.Equal(0, await sample.ExitAsync());
+        Assert.Contains("web, without a proxy:   three apples for spiffe://cluster.local/ns/shop/sa/web", sample.Output, StringComparison.Ordinal);
+        Assert.Contains("legacy, by its ztunnel: three apples for spiffe://cluster.local/ns/shop/sa/legacy", sample.Output, StringComparison.Ordinal);
+        Assert.Contains("legacy at the checkout: Forbidden", sample.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_proxy_of_ones_own_asks_a_policy_and_has_less_than_eighty_lines()
+    {
+        await using var sample = Peer.Start("dotnet", Executable.PathOf("MinimalProxy"));
+
+        Assert.Equal(0, await sample.ExitAsync());
+        Assert.Contains("10.0.0.7:80: hello spiffe://cluster.local/ns/shop/sa/web, you asked for 10.0.0.7:80", sample.Output, StringComparison.Ordinal);
+        Assert.Contains("10.0.0.7:9090: allow policies exist, but none allowed", sample.Output, StringComparison.Ordinal);
+        Assert.InRange(File.ReadLines(Repository.PathOf("samples", "MinimalProxy", "Program.cs")).Count(), 1, 79);
+    }
+
+    [Fact]
     public void The_example_of_the_readme_is_the_one_that_runs()
     {
         var readme = File.ReadAllText(Repository.PathOf("README.md"));
