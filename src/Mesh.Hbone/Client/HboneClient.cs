@@ -50,7 +50,7 @@ public sealed class HboneClient
     public async Task<HboneTunnel> ConnectAsync(HboneDestination destination, string authority, HboneHeaders? headers = null, CancellationToken cancellationToken = default)
     {
         HboneConnection.CheckAuthority(authority);
-        var connection = await ConnectAsync(destination, cancellationToken);
+        var connection = await ConnectAsync(destination, (gateway, target, token) => ConnectAsync(gateway, target, headers: null, token), cancellationToken);
         try
         {
             var stream = connection.TryRequest(authority, headers, limit: 1)
@@ -65,12 +65,18 @@ public sealed class HboneClient
         }
     }
 
-    /// <summary>TCP, TLS, HTTP/2, in that order, each with its own error.</summary>
-    internal async Task<HboneConnection> ConnectAsync(HboneDestination destination, CancellationToken cancellationToken)
+    /// <summary>TCP, or a tunnel through a gateway; TLS; HTTP/2; in that order, each with its own error.</summary>
+    /// <param name="destination">The server, and who we are to it.</param>
+    /// <param name="throughGateway">Opens a tunnel to a gateway.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    internal async Task<HboneConnection> ConnectAsync(
+        HboneDestination destination, Func<HboneDestination, string, CancellationToken, Task<HboneTunnel>> throughGateway, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(destination);
         var certificate = await CertificateAsync(destination.Source, cancellationToken);
-        var transport = await ConnectTransportAsync(destination, cancellationToken);
+        var transport = destination is { Gateway: { } gateway, GatewayAuthority: { } authority }
+            ? new TunnelTransport(await throughGateway(gateway, authority, cancellationToken))
+            : await ConnectTransportAsync(destination, cancellationToken);
         var tls = new TlsStream(transport.Stream);
         try
         {

@@ -22,6 +22,28 @@ public sealed class HboneDestination : IEquatable<HboneDestination>
         SourceAddress = sourceAddress;
     }
 
+    /// <summary>Describes a connection inside a tunnel: double HBONE, by which another network is reached through its gateway (ztunnel §2.10).</summary>
+    /// <param name="gateway">The gateway, and who we are to it; the connection inside presents the same identity.</param>
+    /// <param name="authority">The target that the gateway is asked for: <c>host:port</c>. Who is behind it, it decides for each connection.</param>
+    /// <param name="peers">The identities that the server behind the gateway may have, in order; none accepts nobody.</param>
+    /// <exception cref="ArgumentException">The gateway is itself behind a gateway.</exception>
+    public HboneDestination(HboneDestination gateway, string authority, ImmutableArray<SpiffeId> peers)
+    {
+        ArgumentNullException.ThrowIfNull(gateway);
+        HboneConnection.CheckAuthority(authority);
+        if (gateway.Gateway is not null)
+        {
+            throw new ArgumentException("the gateway is itself behind a gateway; one is allowed", nameof(gateway));
+        }
+
+        Source = gateway.Source;
+        Peers = peers;
+        EndPoint = gateway.EndPoint;
+        SourceAddress = gateway.SourceAddress;
+        Gateway = gateway;
+        GatewayAuthority = authority;
+    }
+
     /// <summary>Our identity.</summary>
     public SpiffeId Source { get; }
 
@@ -34,17 +56,34 @@ public sealed class HboneDestination : IEquatable<HboneDestination>
     /// <summary>Our address; null to let the system choose.</summary>
     public IPAddress? SourceAddress { get; }
 
+    /// <summary>The gateway that the connection goes through; null when it goes straight to the server.</summary>
+    public HboneDestination? Gateway { get; }
+
+    /// <summary>The target that the gateway is asked for; null without a gateway.</summary>
+    public string? GatewayAuthority { get; }
+
+    /// <summary>How many servers there are behind a gateway, as far as is known: tunnels spread over as many connections, so that they spread over the servers. At least 1; default 1.</summary>
+    public int Capacity
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(value, 1);
+            field = value;
+        }
+    } = 1;
+
     /// <inheritdoc/>
     public bool Equals(HboneDestination? other) =>
-        other is not null && Source == other.Source && EndPoint.Equals(other.EndPoint) && Equals(SourceAddress, other.SourceAddress)
+        other is not null && Capacity == other.Capacity && GatewayAuthority == other.GatewayAuthority && Equals(Gateway, other.Gateway) && Source == other.Source && EndPoint.Equals(other.EndPoint) && Equals(SourceAddress, other.SourceAddress)
         && Peers.AsSpan().SequenceEqual(other.Peers.AsSpan());
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => Equals(obj as HboneDestination);
 
     /// <inheritdoc/>
-    public override int GetHashCode() => HashCode.Combine(Source, EndPoint, SourceAddress, Peers.Length, Peers.IsEmpty ? null : Peers[0]);
+    public override int GetHashCode() => HashCode.Combine(Source, EndPoint, SourceAddress, Peers.Length, Peers.IsEmpty ? null : Peers[0], GatewayAuthority);
 
     /// <summary>Who to whom.</summary>
-    public override string ToString() => $"{Source} to {EndPoint}";
+    public override string ToString() => Gateway is null ? $"{Source} to {EndPoint}" : $"{Source} to {GatewayAuthority} through {EndPoint}";
 }

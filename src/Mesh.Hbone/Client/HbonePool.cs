@@ -36,6 +36,7 @@ public sealed class HbonePoolOptions
 /// <item>Under load the tunnels of a destination spread over several connections, and so over processors; see <see cref="HbonePoolOptions.ConnectionsPerDestination"/>.</item>
 /// <item>A connection that is full is used again when it has room. One that got GOAWAY or failed, whose certificate, or that of its peer, has been replaced or
 /// has expired, or that was made with other roots than those trusted now, takes no new tunnels; those it carries go on.</item>
+/// <item>A connection through a gateway (double HBONE) is pooled like any other, inside a tunnel of a pooled connection to the gateway.</item>
 /// <item>A request that the server did not process is tried once more, on another connection.</item>
 /// </list>
 /// Thread-safe.
@@ -261,10 +262,12 @@ public sealed class HbonePool : IAsyncDisposable
             }
         }
 
-        // While the load lasts, and a while after, the next tunnel goes to the connection with the fewest; otherwise to the first that has room.
+        // While the load lasts, and a while after, the next tunnel goes to the connection with the fewest; so it does where there are several servers behind
+        // a gateway. Otherwise it goes to the first that has room.
         private void Spread_NeedsLock()
         {
-            if (_busyAt == 0 || _connections.Count == 0 || owner._time.GetElapsedTime(_busyAt) > SpreadMemory)
+            var busy = _busyAt != 0 && owner._time.GetElapsedTime(_busyAt) <= SpreadMemory;
+            if (_connections.Count == 0 || (!busy && destination.Capacity == 1))
             {
                 return;
             }
@@ -280,7 +283,7 @@ public sealed class HbonePool : IAsyncDisposable
 
         private void ConnectFurther_NeedsLock()
         {
-            if (_connections.Count < owner._options.ConnectionsPerDestination && _connecting is null && !_left
+            if (_connections.Count < Math.Max(owner._options.ConnectionsPerDestination, destination.Capacity) && _connecting is null && !_left
                 && (_refusedAt == 0 || owner._time.GetElapsedTime(_refusedAt) > SpreadRetryInterval))
             {
                 _connecting = Task.Run(ConnectFurtherAsync);
@@ -356,7 +359,7 @@ public sealed class HbonePool : IAsyncDisposable
         {
             try
             {
-                var connection = await owner._client.ConnectAsync(destination, owner._stop.Token);
+                var connection = await owner._client.ConnectAsync(destination, (gateway, target, token) => owner.ConnectAsync(gateway, target, headers: null, token), owner._stop.Token);
                 connection.Http2.Busy = () => OnBusy(connection);
                 lock (_gate)
                 {
