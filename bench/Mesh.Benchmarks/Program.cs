@@ -5,9 +5,18 @@ using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.Emit;
 using Mesh.Benchmarks;
 
+// As the proxies run: completions on the polling thread. Set before the first socket is made.
+Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
+
 if (args is ["memory"])
 {
     StateMemory.Report();
+    return;
+}
+
+if (args is ["allocations"])
+{
+    await SteadyState.ReportAsync();
     return;
 }
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Mesh.Hbone.Http2.Hpack;
 using Mesh.Hbone.Transport;
 
@@ -35,6 +36,7 @@ internal sealed partial class Http2Connection
 
     // How often somebody had something to send since the writer last looked; above zero while it is at work.
     private int _writeSignals;
+    private readonly WriteSignal _writeSignal = new();
 
     /// <summary>Puts a stream in the queue and sees that somebody writes.</summary>
     public void Send(Http2Stream stream)
@@ -60,36 +62,45 @@ internal sealed partial class Http2Connection
     {
         if (Interlocked.Increment(ref _writeSignals) == 1)
         {
-            _ = WriteAsync();
+            _writeSignal.Set();
         }
     }
 
+    // Lives as long as the connection; nothing but the signal wakes it.
     private async Task WriteAsync()
     {
-        int seen;
-        do
+        while (true)
         {
-            seen = Volatile.Read(ref _writeSignals);
-            try
-            {
-                while (Compose())
-                {
-                    await WriteBatchAsync();
-                }
-            }
-            catch (Exception e)
-            {
-                // The reader sees the end of the transport and settles with the streams; here it only matters that nobody waits for us.
-                OnTransportFailed(e);
-            }
+            await _writeSignal.WaitAsync();
 
-            _batch.Release();
-            await CloseSendingAsync();
+            // Before the count falls to zero: from then on it may be set again.
+            _writeSignal.Reset();
+            int seen;
+            do
+            {
+                seen = Volatile.Read(ref _writeSignals);
+                try
+                {
+                    while (Compose())
+                    {
+                        await WriteBatchAsync();
+                    }
+                }
+                catch (Exception e)
+                {
+                    // The reader sees the end of the transport and settles with the streams; here it only matters that nobody waits for us.
+                    OnTransportFailed(e);
+                }
+
+                _batch.Release();
+                await CloseSendingAsync();
+            }
+            while (Interlocked.Add(ref _writeSignals, -seen) != 0);
         }
-        while (Interlocked.Add(ref _writeSignals, -seen) != 0);
     }
 
     // One system call for both parts.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask WriteBatchAsync()
     {
         _floods.Fund(_batch.Length + _inPlace.Length);

@@ -162,6 +162,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         // A quarter of the shorter time is as exact as liveness needs to be.
         var tick = (_options.KeepAliveInterval < _options.KeepAliveTimeout ? _options.KeepAliveInterval : _options.KeepAliveTimeout) / 4;
         _ticker = _time.CreateTimer(static state => ((Http2Connection)state!).OnTick(), this, tick, tick);
+        _ = WriteAsync();
         _reading = Task.Run(ReadAsync);
         ScheduleWrite();
     }

@@ -17,7 +17,7 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
     // A piece keeps the whole buffer that it lies in; a smaller one is copied, so that many small ones cannot keep many buffers.
     private const int SmallestPiece = 12 * 1024;
     private const int SmallestCopy = 1024;
-    private const int MaxSpare = 4;
+    private const int MaxSpare = 8;
 
     private readonly Lock _gate = new();
     private readonly Http2Stream _stream;

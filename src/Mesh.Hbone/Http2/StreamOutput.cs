@@ -15,7 +15,12 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
     private const int PauseAt = 256 * 1024;
     private const int ResumeAt = 128 * 1024;
 
+    // Where others wait already, pieces are larger, so that they are few.
     private const int SmallestPiece = 4 * 1024;
+    private const int FurtherPiece = 16 * 1024;
+
+    // As many as a writer fills before it waits are kept to be used again, without their arrays.
+    private const int MaxSpare = PauseAt / FurtherPiece;
 
     private readonly Lock _gate = new();
     private readonly Http2Stream _stream;
@@ -24,6 +29,7 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
     private Piece? _first;
     private Piece? _last;
     private Piece? _spare;
+    private int _spareCount;
     private int _length;
     private int _unflushed;
     private bool _lent;
@@ -159,7 +165,7 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
             ThrowIfCompleted_NeedsLock();
             if (_last is not { } piece || piece.Array.Length - piece.End < Math.Max(sizeHint, 1))
             {
-                piece = Begin_NeedsLock(Math.Max(sizeHint, SmallestPiece));
+                piece = Begin_NeedsLock(Math.Max(sizeHint, _length > 0 ? FurtherPiece : SmallestPiece));
             }
 
             _lent = true;
@@ -290,7 +296,12 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
     private Piece Begin_NeedsLock(int size)
     {
         var piece = _spare ?? new Piece();
-        _spare = null;
+        if (_spare is not null)
+        {
+            _spare = piece.Next;
+            _spareCount--;
+        }
+
         piece.Begin(size);
         var last = _last;
         _last = piece;
@@ -329,7 +340,12 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
         }
 
         piece.Free();
-        _spare ??= piece;
+        if (_spareCount < MaxSpare)
+        {
+            piece.Next = _spare;
+            _spare = piece;
+            _spareCount++;
+        }
     }
 
     private void Register(short token, CancellationToken cancellationToken)

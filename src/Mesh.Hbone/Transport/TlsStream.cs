@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Net.Security;
+using System.Runtime.CompilerServices;
 
 namespace Mesh.Hbone.Transport;
 
@@ -147,6 +148,7 @@ internal sealed class TlsStream : Stream
 
         public void Cork() => _isCorked = true;
 
+        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
         public async ValueTask UncorkAsync()
         {
             _isCorked = false;
@@ -219,6 +221,7 @@ internal sealed class TlsStream : Stream
             base.Dispose(disposing);
         }
 
+        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
         private async ValueTask<int> FillAsync(Memory<byte> buffer, CancellationToken cancellationToken)
         {
             if (Turn is { } turn)
