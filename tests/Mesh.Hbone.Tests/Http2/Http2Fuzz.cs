@@ -8,7 +8,7 @@ namespace Mesh.Hbone.Http2;
 /// <summary>Both ends of ours against octets that nobody would send: they always come to an end, and always for a reason of the protocol.</summary>
 public sealed class Http2Fuzz
 {
-    private const int Rounds = 400;
+    private static readonly int Rounds = Fuzz.Rounds(400);
 
     [Theory]
     [InlineData(true, 1)]
@@ -17,6 +17,7 @@ public sealed class Http2Fuzz
     [InlineData(false, 4)]
     public async Task Hostile_frames_end_a_connection_but_never_hang_or_break_it(bool isServer, int seed)
     {
+        seed = Fuzz.Seed(seed);
         var random = new Random(seed);
         for (var round = 0; round < Rounds; round++)
         {

@@ -1,6 +1,7 @@
 using System.Buffers;
 using FsCheck;
 using FsCheck.Fluent;
+using Mesh.Testing;
 
 namespace Mesh.Hbone.Http2.Hpack;
 
@@ -46,8 +47,8 @@ public sealed class HpackProperties
     [Fact]
     public void Octets_at_random_decode_or_fail_as_a_bad_block_and_hold_no_more_than_they_may()
     {
-        var random = new Random(20260721);
-        for (var round = 0; round < 2_000; round++)
+        var random = new Random(Fuzz.Seed(20260721));
+        for (var round = 0; round < Fuzz.Rounds(2_000); round++)
         {
             var decoder = new HpackDecoder(HpackEncoder.MaxTableSize, 4096);
             for (var block = 0; block < 5; block++)
@@ -63,7 +64,7 @@ public sealed class HpackProperties
         var random = new Random(4711);
         var good = new ArrayBufferWriter<byte>();
         new HpackEncoder().Encode(Names.Select(name => new HeaderField(name, name + " with a value")), good);
-        for (var round = 0; round < 10_000; round++)
+        for (var round = 0; round < Fuzz.Rounds(10_000); round++)
         {
             var block = good.WrittenSpan.ToArray();
             for (var changes = random.Next(1, 5); changes > 0; changes--)
