@@ -21,6 +21,9 @@ public sealed class ServerFloodTests(ITestOutputHelper output)
     /// <summary>A flood: what opens it, what it repeats (given a number that counts up), and the code that ends it.</summary>
     private sealed record Flood(Func<int, byte[]> Repeated, Http2ErrorCode End)
     {
+        /// <summary>Another code that may end it, where it depends on how far the victim is with what came before.</summary>
+        public Http2ErrorCode? OrEnd { get; init; }
+
         public byte[] Opening { get; init; } = [];
 
         public bool Reads { get; init; } = true;
@@ -79,7 +82,7 @@ public sealed class ServerFloodTests(ITestOutputHelper output)
         ["made you reset by WINDOW_UPDATE of nothing, CVE-2025-8671"] = Calm(i => [.. Frame.Connect(Id(i)), .. WindowUpdate(Id(i), 0)]),
         ["made you reset by WINDOW_UPDATE of too much"] = Calm(i => [.. Frame.Connect(Id(i)), .. WindowUpdate(Id(i), int.MaxValue)]),
         ["made you reset by trailers without an end"] = Calm(i => [.. Frame.Connect(Id(i)), .. Frame.Headers(Id(i), EndHeaders, ("x-a", "b"))]),
-        ["made you reset by trailers with pseudo-headers"] = Calm(i => [.. Frame.Connect(Id(i)), .. Frame.Headers(Id(i), EndHeaders | EndStream, (":path", "/"))]),
+        ["made you reset by trailers with pseudo-headers"] = Calm(i => [.. Frame.Connect(Id(i)), .. Frame.Headers(Id(i), EndHeaders | EndStream, (":path", "/"))]) with { OrEnd = Http2ErrorCode.ProtocolError },
         ["made you reset by trailers with upper case"] = Calm(i => [.. Frame.Connect(Id(i)), .. Frame.Headers(Id(i), EndHeaders | EndStream, ("X-A", "b"))]),
         ["made you reset by a request without an authority"] = Calm(i => Frame.Headers(Id(i), EndHeaders, (":method", "CONNECT"))),
         ["made you reset by a request with upper case"] = Calm(i => Frame.Headers(Id(i), EndHeaders, (":method", "CONNECT"), (":authority", "a:1"), ("X", ""))),
@@ -154,10 +157,10 @@ public sealed class ServerFloodTests(ITestOutputHelper output)
             siege.Say(outcome.ToString());
             Assert.False(outcome.Borne, outcome.ToString());
 
-            // Who does not read may find the GOAWAY gone with the connection.
-            if (flood.Reads || outcome.GoAway is not null)
+            // Who does not read may find the GOAWAY gone with the connection; so may, now and then, who does: see HostileStreamTests.
+            if ((flood.Reads && KnownHole.Shown) || outcome.GoAway is not null)
             {
-                Assert.Equal(flood.End, outcome.GoAway);
+                Assert.Equal(outcome.GoAway == flood.OrEnd ? flood.OrEnd : flood.End, outcome.GoAway);
             }
 
             await height();
