@@ -22,11 +22,6 @@ internal sealed partial class Http2Connection
             Enqueue_NeedsLock(stream);
         }
 
-        if (wasted)
-        {
-            _floods.Charge(FloodBudget.WastedRequest, "requests that are given up at once");
-        }
-
         var refused = code is Http2ErrorCode.RefusedStream;
         var failure = new HboneException(refused ? HboneError.Unprocessed : HboneError.Reset, $"the peer reset the tunnel ({code})") { Code = code };
         stream.Response.TrySetException(failure);
@@ -36,6 +31,10 @@ internal sealed partial class Http2Connection
         var benign = code is Http2ErrorCode.NoError or Http2ErrorCode.Cancel;
         stream.Input.End(benign ? null : failure);
         stream.SignalReset();
+        if (wasted)
+        {
+            _floods.Charge(FloodBudget.WastedRequest, "requests that are given up at once");
+        }
     }
 
     private void OnSettings(in FrameHeader header, ReadOnlySpan<byte> payload)
@@ -48,6 +47,7 @@ internal sealed partial class Http2Connection
                 throw new Http2ConnectionException(Http2ErrorCode.FrameSizeError, "an acknowledgement of SETTINGS with a payload");
             }
 
+            _floods.Charge(FloodBudget.IdleFrame, "acknowledgements of SETTINGS");
             return;
         }
 
@@ -100,6 +100,7 @@ internal sealed partial class Http2Connection
 
     private void OnGoAway(int lastStreamId, Http2ErrorCode code)
     {
+        _floods.Charge(FloodBudget.IdleFrame, "GOAWAY");
         var unprocessed = new List<Http2Stream>();
         lock (_gate)
         {

@@ -22,7 +22,7 @@ internal sealed partial class Http2Connection
             Require(padding < header.Length, "the padding of DATA is longer than its payload");
         }
 
-        if (header.Length == 0 && !header.Has(FrameFlags.EndStream))
+        if (header.Length == prefix + padding && !header.Has(FrameFlags.EndStream))
         {
             _floods.Charge(FloodBudget.IdleFrame, "DATA without data");
         }
@@ -58,7 +58,9 @@ internal sealed partial class Http2Connection
 
             if (!_streams.TryGetValue(header.StreamId, out var stream))
             {
+                // What was on its way when the stream ended pays for itself, unless it comes in crumbs.
                 RequireKnown_NeedsLock(header.StreamId, FrameType.Data);
+                _floods.Charge(FloodBudget.IdleFrame, "DATA for streams that have ended");
                 return null;
             }
 

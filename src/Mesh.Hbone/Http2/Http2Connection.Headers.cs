@@ -7,7 +7,7 @@ namespace Mesh.Hbone.Http2;
 internal sealed partial class Http2Connection
 {
     private readonly HpackDecoder _decoder;
-    private readonly ArrayBufferWriter<byte> _block = new();
+    private readonly OutputBuffer _block = new();
 
     // The stream whose header block is being continued; 0 when none is.
     private int _continuing;
@@ -32,7 +32,7 @@ internal sealed partial class Http2Connection
         }
 
         Require(padding <= payload.Length, "the padding of HEADERS is longer than its payload");
-        _block.ResetWrittenCount();
+        _block.Clear();
         _block.Write(payload[..^padding]);
         _continuingEndsStream = header.Has(FrameFlags.EndStream);
         if (header.Has(FrameFlags.EndHeaders))
@@ -50,7 +50,7 @@ internal sealed partial class Http2Connection
         Require(_continuing != 0, "CONTINUATION without HEADERS");
 
         // An empty one that does not end the block serves nobody but an attacker.
-        if (_block.WrittenCount + payload.Length > _maxHeaderListSize + HeaderBlockSlack || (payload.IsEmpty && !header.Has(FrameFlags.EndHeaders)))
+        if (_block.Length + payload.Length > _maxHeaderListSize + HeaderBlockSlack || (payload.IsEmpty && !header.Has(FrameFlags.EndHeaders)))
         {
             throw new Http2ConnectionException(Http2ErrorCode.EnhanceYourCalm, "a header block that does not end");
         }
@@ -69,11 +69,15 @@ internal sealed partial class Http2Connection
         bool complete;
         try
         {
-            complete = _decoder.Decode(_block.WrittenSpan, fields);
+            complete = _decoder.Decode(_block.Written.Span, fields);
         }
         catch (HpackException e)
         {
             throw new Http2ConnectionException(Http2ErrorCode.CompressionError, e.Message);
+        }
+        finally
+        {
+            _block.Release();
         }
 
         Http2Stream? stream;
@@ -96,6 +100,8 @@ internal sealed partial class Http2Connection
             {
                 RequireKnown_NeedsLock(streamId, FrameType.Headers);
             }
+
+            _floods.Charge(FloodBudget.IdleFrame, "HEADERS for streams that have ended");
         }
     }
 

@@ -177,6 +177,11 @@ internal sealed partial class Http2Connection
         }
 
         CutTransport();
+        CloseOutputs();
+    }
+
+    private void CloseOutputs()
+    {
         while (Next() is { } stream)
         {
             stream.Output.Close();
@@ -186,8 +191,15 @@ internal sealed partial class Http2Connection
     /// <summary>Fills the batch; false when there is nothing to send.</summary>
     private bool Compose()
     {
+        bool sendingClosed;
         lock (_gate)
         {
+            sendingClosed = _sendingClosed;
+            if (sendingClosed)
+            {
+                _control.Release();
+            }
+
             if (_control.Length > 0)
             {
                 _batch.Append(_control.Written.Span);
@@ -199,6 +211,13 @@ internal sealed partial class Http2Connection
                 _encoder.Resize(sizes.Smallest);
                 _encoder.Resize(sizes.Newest);
             }
+        }
+
+        if (sendingClosed)
+        {
+            // Nothing goes behind the end; who still writes learns that nobody reads.
+            CloseOutputs();
+            return false;
         }
 
         while (_inPlaceStream is null && _batch.Length <= BatchSize - SmallestRoom && Next() is { } stream)

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Security;
 using System.Security.Authentication;
-using System.Threading.Channels;
 using Mesh.Core.Identity;
 using Mesh.Hbone.Http2;
 using Mesh.Hbone.Transport;
@@ -52,7 +51,7 @@ public sealed class HboneListener : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly HashSet<Http2Connection> _connections = [];
     private readonly HashSet<Task> _serving = [];
-    private readonly Channel<HboneRequest> _requests = Channel.CreateUnbounded<HboneRequest>(new UnboundedChannelOptions { AllowSynchronousContinuations = false });
+    private readonly RequestQueue _requests = new();
     private readonly CancellationTokenSource _stopAccepting = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly TransportListener _listener;
@@ -83,18 +82,7 @@ public sealed class HboneListener : IAsyncDisposable
     }
 
     /// <summary>The next request of any connection; null when the listener is closed and none is left.</summary>
-    public async ValueTask<HboneRequest?> AcceptAsync(CancellationToken cancellationToken = default)
-    {
-        while (await _requests.Reader.WaitToReadAsync(cancellationToken))
-        {
-            if (_requests.Reader.TryRead(out var request))
-            {
-                return request;
-            }
-        }
-
-        return null;
-    }
+    public ValueTask<HboneRequest?> AcceptAsync(CancellationToken cancellationToken = default) => _requests.TakeAsync(cancellationToken);
 
     /// <summary>Stops listening, tells the clients to go away (GOAWAY), and waits for their tunnels to end.</summary>
     /// <param name="cancellationToken">The deadline: what is open then stays open until <see cref="DisposeAsync"/>.</param>
@@ -144,11 +132,7 @@ public sealed class HboneListener : IAsyncDisposable
         }
 
         await Task.WhenAll(serving);
-        _requests.Writer.TryComplete();
-        while (_requests.Reader.TryRead(out var request))
-        {
-            request.Dispose();
-        }
+        _requests.Complete();
     }
 
     private async Task AcceptConnectionsAsync()
@@ -184,7 +168,7 @@ public sealed class HboneListener : IAsyncDisposable
         {
             if (_serving.Count == 0)
             {
-                _requests.Writer.TryComplete();
+                _requests.Complete();
             }
         }
     }
@@ -231,7 +215,7 @@ public sealed class HboneListener : IAsyncDisposable
             _serving.Remove(serving);
             if (_serving.Count == 0 && _stopAccepting.IsCancellationRequested)
             {
-                _requests.Writer.TryComplete();
+                _requests.Complete();
             }
         }
     }
@@ -248,6 +232,7 @@ public sealed class HboneListener : IAsyncDisposable
                 using var stopped = _stop.Token.Register(static state =>
                     ((Http2Connection)state!).Close(Http2ErrorCode.NoError, new HboneException(HboneError.Aborted, "the listener was closed")), http2);
                 await http2.Closed;
+                _requests.Drop(http2);
                 lock (_gate)
                 {
                     _connections.Remove(http2);
@@ -322,7 +307,7 @@ public sealed class HboneListener : IAsyncDisposable
 
     private void Offer(HboneRequest request)
     {
-        if (!_requests.Writer.TryWrite(request))
+        if (!_requests.TryAdd(request))
         {
             request.Dispose();
         }

@@ -44,6 +44,8 @@ public sealed class HboneRequest : IDisposable
     /// <summary>Which connection it came on; requests that share one have the same number.</summary>
     public long ConnectionId => _stream.Connection.Id;
 
+    internal bool IsOn(Http2Connection connection) => _stream.Connection == connection;
+
     /// <summary>Answers 200 and opens the tunnel. The caller owns it.</summary>
     /// <exception cref="InvalidOperationException">The request has been decided already, or its method is not CONNECT.</exception>
     public HboneTunnel Accept(HboneHeaders? headers = null)

@@ -8,8 +8,7 @@ namespace Mesh.Hbone.Attacks;
 [Collection(AttackGroup.Name)]
 public sealed class HostileStreamTests(ITestOutputHelper output)
 {
-    /// <summary>OnRstStream takes the stream out, then charges, which may throw, and only then ends its input; Finish finds it nowhere.</summary>
-    [KnownHoleFact]
+    [Fact]
     public async Task The_stream_whose_reset_exhausts_the_budget_ends_for_its_application_too()
     {
         var options = Http2Peer.SmallOptions();
@@ -31,10 +30,10 @@ public sealed class HostileStreamTests(ITestOutputHelper output)
     }
 
     /// <summary>
-    /// Compose goes on behind ShutdownAsync: the answer of an application that is late is written to a channel that is shut down, which throws, and
-    /// OnTransportFailed cuts the connection. What the peer has still on its way then makes a reset, and the GOAWAY is lost with it.
+    /// An answer that is written behind the shutdown of TLS fails, and a failed write cuts the connection: what the peer has still on its way then makes a
+    /// reset, and the GOAWAY is lost with it. So nothing is written there.
     /// </summary>
-    [KnownHoleFact]
+    [Fact]
     public async Task An_application_that_answers_behind_the_GOAWAY_does_not_cut_the_connection()
     {
         // The clock stands still, so that the moment of grace behind the GOAWAY does not end.

@@ -93,8 +93,7 @@ public sealed class ServerHoldingTests(ITestOutputHelper output)
         Assert.InRange(rounds, 3, 100);
     }
 
-    /// <summary>The channel of HboneListener has no bound, and what waits in it keeps its stream, and the octets of it, when its connection is long gone.</summary>
-    [KnownHoleFact]
+    [Fact]
     public async Task Requests_of_connections_that_are_gone_are_not_kept_for_an_application_that_accepts_late()
     {
         await using var siege = await Siege.BeginAsync(output);
@@ -118,8 +117,7 @@ public sealed class ServerHoldingTests(ITestOutputHelper output)
         await siege.RunAsync(6L * ConnectionWindow, height => HoldPiecesAsync(siege, height, filler: Frame.Of((FrameType)0x77, None, 0, new byte[52 * 1024])));
     }
 
-    /// <summary>The buffer of the header block, which grows to 128 KiB, is never given back.</summary>
-    [KnownHoleFact]
+    [Fact]
     public async Task A_connection_does_not_remember_the_size_of_its_largest_header_block()
     {
         const int Connections = 200;

@@ -163,11 +163,8 @@ internal sealed class Siege : IAsyncDisposable
         await _listener.DisposeAsync().InTime();
         await _serving.InTime();
 
-        // Each application has learnt of its end. HostileStreamTests has the case in which one has not.
-        if (KnownHole.Shown)
-        {
-            await Task.WhenAll(_echoes).InTime();
-        }
+        // Each application has learnt of its end.
+        await Task.WhenAll(_echoes).InTime();
 
         await _certificates.DisposeAsync();
         _authority.Dispose();

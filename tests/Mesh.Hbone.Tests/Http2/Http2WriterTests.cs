@@ -45,6 +45,9 @@ public sealed class Http2WriterTests
                 await peer.SendAsync(Frame.Of(FrameType.Data, FrameFlags.Padded, id, 1, 0));
             }
 
+            // So many frames with so little in them are borne in this time.
+            peer.Time.Advance(TimeSpan.FromMilliseconds(150));
+
             Assert.True((await peer.ExpectAsync(FrameType.Headers, id)).EndsStream);
             await peer.ExpectResetAsync(id, Http2ErrorCode.NoError);
             await answering;
