@@ -10,7 +10,7 @@ using Mesh.Hbone.Transport;
 
 const string Policies = """
     policies:
-    - {name: office-hours, namespace: shop, scope: Namespace, action: Allow, rules: [[[{destinationPorts: [80]}]]]}
+    - {name: http-only, namespace: shop, scope: Namespace, action: Allow, rules: [[[{destinationPorts: [80]}]]]}
     """;
 using var authority = DevelopmentCertificateAuthority.Create();
 await using var certificates = new WorkloadCertificates(authority);

@@ -13,7 +13,12 @@ public sealed class MeshOptions
     public SpiffeId? Identity { get; set; }
 
     /// <summary>The UID of the application's workload in the <see cref="MeshState"/>, for policies and load balancing that depend on it; null when it is not in there.</summary>
+    /// <remarks>When it is set, the state must hold that workload, with this identity; as long as it does not, nothing is accepted and nothing sent.</remarks>
     public string? WorkloadUid { get; set; }
+
+    /// <summary>The port that the application is known by in the mesh: the target port of its services. 1 to 65,535; default 80.</summary>
+    /// <remarks>Tunnels for other ports are refused, as nobody listens there; policies that name ports mean this one.</remarks>
+    public int ApplicationPort { get; set; } = 80;
 
     /// <summary>The network that the application runs in. Default: the network without a name.</summary>
     public string Network { get; set; } = "";
@@ -27,17 +32,18 @@ public sealed class MeshOptions
     /// <summary>How connections to other workloads are shared.</summary>
     public HbonePoolOptions Pool { get; } = new();
 
-    /// <summary>The workload that the application is: that of <see cref="WorkloadUid"/>, or one made of identity and network.</summary>
-    internal Workload WorkloadIn(MeshSnapshot mesh)
+    /// <summary>The workload that the application is: that of <see cref="WorkloadUid"/>, null when the state does not hold it; or one made of identity and network.</summary>
+    internal Workload? WorkloadIn(MeshSnapshot mesh)
     {
-        if (WorkloadUid is { } uid && mesh.FindWorkload(uid) is { } known)
+        if (WorkloadUid is { } uid)
         {
-            return known;
+            // Its policies must not be passed over because it is not there yet, or is somebody else's.
+            return mesh.FindWorkload(uid) is { } known && known.Identity == Identity ? known : null;
         }
 
         return new Workload
         {
-            Uid = WorkloadUid ?? Identity!.ToString(),
+            Uid = Identity!.ToString(),
             Namespace = Identity!.Namespace!,
             ServiceAccount = Identity.ServiceAccount!,
             TrustDomain = Identity.TrustDomain,
@@ -57,6 +63,7 @@ internal sealed class MeshOptionsValidator : IValidateOptions<MeshOptions>
                 : options.Identity.ServiceAccount is null ? $"{nameof(MeshOptions.Identity)} is {options.Identity}; allowed is spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT"
                 : null,
             options.HbonePort is < 1 or > 65_535 ? $"{nameof(MeshOptions.HbonePort)} is {options.HbonePort}; allowed are 1 to 65535" : null,
+            options.ApplicationPort is < 1 or > 65_535 ? $"{nameof(MeshOptions.ApplicationPort)} is {options.ApplicationPort}; allowed are 1 to 65535" : null,
             options.Hbone.Validate(),
             options.Pool.Validate(),
         ];

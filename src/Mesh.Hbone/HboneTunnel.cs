@@ -53,7 +53,7 @@ public sealed class HboneTunnel : IDuplexPipe, IAsyncDisposable
     /// <summary>Which connection it is on; tunnels that share one have the same number.</summary>
     public long ConnectionId => _stream.Connection.Id;
 
-    /// <summary>Completes when the peer has reset the tunnel: what is written from then on does not arrive.</summary>
+    /// <summary>Completes when the peer has reset the tunnel, or its connection was lost: what is written from then on does not arrive.</summary>
     public Task WhenReset => _stream.WhenReset;
 
     /// <summary>The tunnel as a stream. Disposing the stream disposes the tunnel.</summary>

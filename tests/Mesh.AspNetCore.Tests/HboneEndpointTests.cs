@@ -1,6 +1,7 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
+using Mesh.Core.Policy;
 using Mesh.Hbone;
 using Mesh.Hbone.Client;
 using Mesh.Testing;
@@ -80,6 +81,45 @@ public sealed class HboneEndpointTests
 
         var failure = await Assert.ThrowsAsync<HttpRequestException>(() => shop.Client("admin").GetStringAsync("web").InTime());
         Assert.Equal((HboneError.Refused, 401), Unwrap(failure) is { } hbone ? (hbone.Error, hbone.Status!.Value) : default);
+    }
+
+    [Fact]
+    public async Task Policies_that_name_ports_cannot_be_gone_round_by_asking_for_another()
+    {
+        await using var shop = await Shop.OpenAsync("policies: [{name: no-http, namespace: shop, scope: Namespace, action: Deny, rules: [[[{destinationPorts: [80]}]]]}]");
+        var destination = new HboneDestination(Shop.Identity("web"), [Shop.Cart], Shop.CartAddress);
+        var denied = await Assert.ThrowsAsync<HboneException>(() => shop.Pool("web").ConnectAsync(destination, "cart:80").InTime());
+        Assert.Equal(401, denied.Status);
+        var refused = await Assert.ThrowsAsync<HboneException>(() => shop.Pool("web").ConnectAsync(destination, "cart:81").InTime());
+        Assert.Equal(503, refused.Status);
+    }
+
+    [Fact]
+    public async Task A_change_of_policy_cuts_the_tunnels_that_it_denies_and_no_others()
+    {
+        await using var shop = await Shop.OpenAsync();
+        await using var admin = await shop.Connector("admin").ConnectAsync(Shop.CartHost, 80).InTime();
+        await using var web = await shop.Connector("web").ConnectAsync(Shop.CartHost, 80).InTime();
+        shop.State.Update(editor => editor.Upsert(new L4Authorization
+        {
+            Name = "no-admin",
+            Namespace = "shop",
+            Scope = AuthorizationScope.Namespace,
+            Action = AuthorizationAction.Deny,
+            Rules = [new AuthorizationRule(new AuthorizationClause(new AuthorizationMatch { ServiceAccounts = [new ServiceAccountMatch("shop", "admin")] }))],
+        }));
+        await admin.WhenReset.InTime();
+        await web.Output.WriteAsync("GET /web HTTP/1.1\r\nhost: cart\r\nconnection: close\r\n\r\n"u8.ToArray());
+        Assert.StartsWith("HTTP/1.1 200", await new StreamReader(web.AsStream()).ReadToEndAsync().InTime(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task As_long_as_the_state_does_not_hold_the_applications_workload_nothing_is_accepted()
+    {
+        await using var shop = await Shop.OpenAsync(configure: mesh => mesh.WorkloadUid = "somebody-else");
+        var destination = new HboneDestination(Shop.Identity("web"), [Shop.Cart], Shop.CartAddress);
+        var refused = await Assert.ThrowsAsync<HboneException>(() => shop.Pool("web").ConnectAsync(destination, "cart:80").InTime());
+        Assert.Equal(503, refused.Status);
     }
 
     [Theory]

@@ -40,7 +40,7 @@ public sealed class MeshClientTests
     {
         await using var shop = await Shop.OpenAsync();
         using var client = shop.Client("web", new MeshWaypoint(Shop.CartAddress, Shop.Cart));
-        Assert.Contains("anything.example:8080", await client.GetStringAsync("http://anything.example:8080/").InTime(), StringComparison.Ordinal);
+        Assert.Contains("anything.example:80", await client.GetStringAsync("http://anything.example/").InTime(), StringComparison.Ordinal);
     }
 
     [Fact]

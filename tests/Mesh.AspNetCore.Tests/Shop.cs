@@ -4,6 +4,7 @@ using Mesh.AspNetCore.Client;
 using Mesh.AspNetCore.Server;
 using Mesh.Core.Configuration;
 using Mesh.Core.Identity;
+using Mesh.Core.Workloads;
 using Mesh.Hbone.Client;
 using Mesh.Hbone.Transport;
 using Mesh.Testing;
@@ -31,17 +32,21 @@ internal sealed class Shop : IAsyncDisposable
 
     private Shop(string policies) => _policies = policies;
 
+    /// <summary>What the cart knows of the mesh.</summary>
+    public MeshState State => _app!.Services.GetRequiredService<MeshState>();
+
     public TransportFactory Network { get; } = new InMemoryTransportFactory();
 
     public static SpiffeId Identity(string serviceAccount) => SpiffeId.ForServiceAccount(TrustDomain.ClusterLocal, "shop", serviceAccount);
 
-    public static async Task<Shop> OpenAsync(string policies = "", Action<WebApplication>? map = null)
+    public static async Task<Shop> OpenAsync(string policies = "", Action<WebApplication>? map = null, Action<MeshOptions>? configure = null)
     {
         var shop = new Shop(policies);
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel => kestrel.ListenHbone(CartAddress));
         builder.Services.AddRoutingCore();
         shop.AddMesh(builder.Services, "cart");
+        builder.Services.Configure<MeshOptions>(options => configure?.Invoke(options));
         builder.Services.AddAuthorizationBuilder().AddPolicy("web", policy => policy.RequireServiceAccount("shop/web"));
         var app = shop._app = builder.Build();
         app.MapGet("/", (HttpContext context) => $"{context.Request.Protocol} {context.User.Identity!.Name} {context.Features.Get<IHboneTunnelFeature>()!.Authority} {context.Connection.RemoteIpAddress}");

@@ -27,7 +27,9 @@ public static class MeshAuthorizationExtensions
             }
         }
 
-        return policy.AddAuthenticationSchemes(MeshAuthenticationDefaults.AuthenticationScheme)
-            .RequireClaim(MeshAuthenticationDefaults.ServiceAccountClaim, serviceAccounts);
+        // Of the identity that TLS has proved: a token of another scheme can hold any claim.
+        return policy.AddAuthenticationSchemes(MeshAuthenticationDefaults.AuthenticationScheme).RequireAssertion(context => context.User.Identities.Any(identity =>
+            identity.AuthenticationType == MeshAuthenticationDefaults.AuthenticationScheme
+            && identity.HasClaim(claim => claim.Type == MeshAuthenticationDefaults.ServiceAccountClaim && serviceAccounts.Contains(claim.Value, StringComparer.Ordinal))));
     }
 }

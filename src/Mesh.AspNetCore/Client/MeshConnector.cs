@@ -54,7 +54,8 @@ public sealed class MeshConnector(IOptions<MeshOptions> options, MeshState state
     private OutboundPlan? Plan(string host, int port)
     {
         var mesh = state.Current;
-        var source = options.Value.WorkloadIn(mesh);
+        var source = options.Value.WorkloadIn(mesh)
+            ?? throw new HboneException(HboneError.NotInMesh, $"the mesh has no workload {options.Value.WorkloadUid} with the identity {options.Value.Identity}, which this application is to be");
         lock (_random)
         {
             return NetworkAddress.TryParseAddress(host, out var address)

@@ -7,7 +7,7 @@ public static class MeshHttpClientBuilderExtensions
 {
     /// <summary>Sends the requests of a client through tunnels, with the application's identity. URLs begin with <c>http://</c>: the tunnel is the TLS.</summary>
     /// <remarks>
-    /// Replaces the client's primary handler. The name or address of the URL is looked up in the <c>MeshState</c>; what the mesh does not know fails, it is
+    /// Replaces the client's primary handler; what replaces it after that goes round the mesh. The name or address of the URL is looked up in the <c>MeshState</c>; what the mesh does not know fails, it is
     /// not sent in plain text. No proxy of the environment is used, no redirect followed. Needs <c>services.AddMesh</c>.
     /// </remarks>
     /// <param name="builder">The client.</param>

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Threading.Channels;
 using Mesh.Core.Policy;
@@ -13,7 +14,8 @@ namespace Mesh.AspNetCore.Server;
 /// <summary>One HBONE listener, shared by the two endpoints of Kestrel: tunnels whose first octets are HTTP/1.1, and those with HTTP/2.</summary>
 /// <remarks>
 /// Kestrel chooses between the two by ALPN, of which a tunnel has none, so the choice is made here, before Kestrel sees the connection. Policy is asked
-/// first: when the <see cref="MeshState"/> holds L4 policies for the application, they decide, as they would in a ztunnel.
+/// first: when the <see cref="MeshState"/> holds L4 policies for the application, they decide, as they would in a ztunnel; open tunnels that a change of
+/// policy denies are cut.
 /// </remarks>
 internal sealed class HboneBinding(IPEndPoint endPoint)
 {
@@ -23,7 +25,10 @@ internal sealed class HboneBinding(IPEndPoint endPoint)
     private readonly Lock _gate = new();
     private readonly Channel<ConnectionContext> _http1 = Channel.CreateUnbounded<ConnectionContext>();
     private readonly Channel<ConnectionContext> _http2 = Channel.CreateUnbounded<ConnectionContext>();
+    private readonly ConcurrentDictionary<HboneTunnel, L4Connection> _open = new();
     private HboneListener? _listener;
+    private MeshState? _state;
+    private EventHandler<MeshChange>? _onChange;
     private Task _accepting = Task.CompletedTask;
     private int _users;
 
@@ -42,6 +47,9 @@ internal sealed class HboneBinding(IPEndPoint endPoint)
             if (_listener is null)
             {
                 _listener = listen(EndPoint);
+                _state = state;
+                _onChange = (_, change) => Recheck(change.After, options, logger);
+                state.Changed += _onChange;
                 EndPoint = _listener.LocalEndPoint;
                 _accepting = AcceptAsync(_listener, options, state, time, logger);
             }
@@ -69,6 +77,7 @@ internal sealed class HboneBinding(IPEndPoint endPoint)
 
         if (listener is not null)
         {
+            _state!.Changed -= _onChange;
             await listener.DisposeAsync();
             await _accepting;
         }
@@ -87,7 +96,9 @@ internal sealed class HboneBinding(IPEndPoint endPoint)
         HboneTunnel tunnel;
         using (request)
         {
-            if (Refusal(request, options, state.Current) is { } refusal)
+            // The client dials the mesh's port; what policies speak of is the application's.
+            var connection = new L4Connection(request.RemoteEndPoint.Address, request.PeerIdentity, new IPEndPoint(request.LocalEndPoint.Address, options.ApplicationPort));
+            if ((Refusal(request, options) ?? Denial(options, state.Current, connection)) is { } refusal)
             {
                 logger.RequestRefused(request.PeerIdentity, request.Authority, refusal.Status, refusal.Reason);
                 request.Refuse(refusal.Status);
@@ -95,13 +106,16 @@ internal sealed class HboneBinding(IPEndPoint endPoint)
             }
 
             tunnel = request.Accept();
+            _open[tunnel] = connection;
         }
 
+        // Between the decision and the entry the policies may have changed.
+        Recheck(state.Current, options, logger);
         try
         {
             using var deadline = new CancellationTokenSource(FirstOctetsTimeout, time);
             var target = await SpeaksHttp2Async(tunnel, deadline.Token) ? _http2 : _http1;
-            if (target.Writer.TryWrite(new HboneConnectionContext(tunnel)))
+            if (target.Writer.TryWrite(new HboneConnectionContext(tunnel, () => _open.TryRemove(tunnel, out _))))
             {
                 return;
             }
@@ -111,26 +125,33 @@ internal sealed class HboneBinding(IPEndPoint endPoint)
             logger.TunnelUnused(tunnel.PeerIdentity, tunnel.RemoteEndPoint, e.Message);
         }
 
+        _open.TryRemove(tunnel, out _);
         tunnel.Abort();
         await tunnel.DisposeAsync();
     }
 
-    private static (int Status, string Reason)? Refusal(HboneRequest request, MeshOptions options, MeshSnapshot mesh)
+    private void Recheck(MeshSnapshot mesh, MeshOptions options, ILogger logger)
     {
-        if (request.Method != "CONNECT")
+        foreach (var (tunnel, connection) in _open)
         {
-            return (404, $"the method is {request.Method}, not CONNECT");
+            if (Denial(options, mesh, connection) is { } denial && _open.TryRemove(tunnel, out _))
+            {
+                logger.TunnelCut(tunnel.PeerIdentity, tunnel.RemoteEndPoint, denial.Reason);
+                tunnel.Abort();
+            }
         }
-
-        if (!TryReadPort(request.Authority, out var port))
-        {
-            return (400, "the authority is not of the form host:port");
-        }
-
-        // The client dials the mesh's port; what policies speak of is the port that it asked for.
-        var connection = new L4Connection(request.RemoteEndPoint.Address, request.PeerIdentity, new IPEndPoint(request.LocalEndPoint.Address, port));
-        return L4Authorizer.Authorize(mesh.Policies, options.WorkloadIn(mesh), connection) is L4Decision.Denied denied ? (401, denied.Reason) : null;
     }
+
+    private static (int Status, string Reason)? Refusal(HboneRequest request, MeshOptions options) =>
+        request.Method != "CONNECT" ? (404, $"the method is {request.Method}, not CONNECT")
+        : !TryReadPort(request.Authority, out var port) ? (400, "the authority is not of the form host:port")
+        : port != options.ApplicationPort ? (503, $"the application is at port {options.ApplicationPort}, not {port}")
+        : null;
+
+    private static (int Status, string Reason)? Denial(MeshOptions options, MeshSnapshot mesh, in L4Connection connection) =>
+        options.WorkloadIn(mesh) is not { } workload ? (503, $"the mesh has no workload {options.WorkloadUid} with the identity {options.Identity}")
+        : L4Authorizer.Authorize(mesh.Policies, workload, connection) is L4Decision.Denied denied ? (401, denied.Reason)
+        : null;
 
     private static bool TryReadPort(string authority, out ushort port)
     {

@@ -13,11 +13,16 @@ internal sealed class HboneConnectionContext : ConnectionContext, IHboneTunnelFe
 {
     private static long _lastId;
     private readonly HboneTunnel _tunnel;
+    private readonly Action _onDisposed;
     private readonly CancellationTokenSource _closed = new();
 
-    public HboneConnectionContext(HboneTunnel tunnel)
+    /// <summary>Makes a connection of a tunnel.</summary>
+    /// <param name="tunnel">The tunnel, which it owns from now on.</param>
+    /// <param name="onDisposed">Runs when Kestrel is done with it.</param>
+    public HboneConnectionContext(HboneTunnel tunnel, Action onDisposed)
     {
         _tunnel = tunnel;
+        _onDisposed = onDisposed;
         ConnectionId = string.Create(CultureInfo.InvariantCulture, $"hbone-{tunnel.ConnectionId}-{Interlocked.Increment(ref _lastId)}");
         Transport = tunnel;
         LocalEndPoint = tunnel.LocalEndPoint;
@@ -55,6 +60,7 @@ internal sealed class HboneConnectionContext : ConnectionContext, IHboneTunnelFe
 
     public override async ValueTask DisposeAsync()
     {
+        _onDisposed();
         await _tunnel.DisposeAsync();
         await _closed.CancelAsync();
         await base.DisposeAsync();

@@ -51,6 +51,8 @@ internal sealed class HboneConnectionListenerFactory(
 
     private sealed class Listener(HboneEndPoint endPoint) : IConnectionListener
     {
+        private int _disposed;
+
         public EndPoint EndPoint => endPoint;
 
         public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
@@ -73,6 +75,6 @@ internal sealed class HboneConnectionListenerFactory(
             return default;
         }
 
-        public ValueTask DisposeAsync() => endPoint.Binding.ReleaseAsync();
+        public ValueTask DisposeAsync() => Interlocked.Exchange(ref _disposed, 1) == 0 ? endPoint.Binding.ReleaseAsync() : default;
     }
 }

@@ -14,7 +14,7 @@ public static class KestrelHboneExtensions
     /// </remarks>
     /// <param name="kestrel">Kestrel.</param>
     /// <param name="address">The address, usually with port 15008; port 0 lets the system choose.</param>
-    /// <param name="configure">More of the endpoint, such as connection middleware. Its protocols are not to be changed.</param>
+    /// <param name="configure">More of the endpoint, such as connection middleware; runs once for each of the two versions of HTTP. Its protocols are not to be changed.</param>
     public static void ListenHbone(this KestrelServerOptions kestrel, IPEndPoint address, Action<ListenOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(kestrel);

@@ -12,4 +12,7 @@ internal static partial class Log
 
     [LoggerMessage(4001, LogLevel.Debug, "Tunnel of {Peer} from {Address} closed before its first request: {Reason}")]
     public static partial void TunnelUnused(this ILogger logger, SpiffeId peer, IPEndPoint address, string reason);
+
+    [LoggerMessage(4002, LogLevel.Information, "Tunnel of {Peer} from {Address} cut, for the policies have changed: {Reason}")]
+    public static partial void TunnelCut(this ILogger logger, SpiffeId peer, IPEndPoint address, string reason);
 }

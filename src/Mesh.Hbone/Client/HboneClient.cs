@@ -75,7 +75,7 @@ public sealed class HboneClient
         ArgumentNullException.ThrowIfNull(destination);
         var certificate = await CertificateAsync(destination.Source, cancellationToken);
         var transport = destination is { Gateway: { } gateway, GatewayAuthority: { } authority }
-            ? new TunnelTransport(await throughGateway(gateway, authority, cancellationToken))
+            ? await ConnectThroughAsync(gateway, authority, throughGateway, cancellationToken)
             : await ConnectTransportAsync(destination, cancellationToken);
         var tls = new TlsStream(transport.Stream);
         try
@@ -111,6 +111,22 @@ public sealed class HboneClient
         catch (CertificateAuthorityException e)
         {
             throw new HboneException(HboneError.IdentityUnavailable, e.Message, e);
+        }
+    }
+
+    // A gateway that answers pings but no requests must not hold up all who want to go through it.
+    private async Task<TransportConnection> ConnectThroughAsync(
+        HboneDestination gateway, string authority, Func<HboneDestination, string, CancellationToken, Task<HboneTunnel>> throughGateway, CancellationToken cancellationToken)
+    {
+        using var deadline = new CancellationTokenSource(_options.ConnectTimeout + _options.HandshakeTimeout, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
+        try
+        {
+            return new TunnelTransport(await throughGateway(gateway, authority, either.Token));
+        }
+        catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
+        {
+            throw new HboneException(HboneError.ConnectTimeout, $"the gateway {gateway.EndPoint} opened no tunnel to {authority} in time", e);
         }
     }
 

@@ -17,7 +17,7 @@ public sealed class HboneDestination : IEquatable<HboneDestination>
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(endPoint);
         Source = source;
-        Peers = peers;
+        Peers = peers.IsDefault ? [] : peers;
         EndPoint = endPoint;
         SourceAddress = sourceAddress;
     }
@@ -37,7 +37,7 @@ public sealed class HboneDestination : IEquatable<HboneDestination>
         }
 
         Source = gateway.Source;
-        Peers = peers;
+        Peers = peers.IsDefault ? [] : peers;
         EndPoint = gateway.EndPoint;
         SourceAddress = gateway.SourceAddress;
         Gateway = gateway;
@@ -62,7 +62,7 @@ public sealed class HboneDestination : IEquatable<HboneDestination>
     /// <summary>The target that the gateway is asked for; null without a gateway.</summary>
     public string? GatewayAuthority { get; }
 
-    /// <summary>How many servers there are behind a gateway, as far as is known: tunnels spread over as many connections, so that they spread over the servers. At least 1; default 1.</summary>
+    /// <summary>How many servers there are behind a gateway, as far as is known: tunnels spread over as many connections, so that they spread over the servers. At least 1; default 1. Not part of what makes destinations equal.</summary>
     public int Capacity
     {
         get;
@@ -75,7 +75,7 @@ public sealed class HboneDestination : IEquatable<HboneDestination>
 
     /// <inheritdoc/>
     public bool Equals(HboneDestination? other) =>
-        other is not null && Capacity == other.Capacity && GatewayAuthority == other.GatewayAuthority && Equals(Gateway, other.Gateway) && Source == other.Source && EndPoint.Equals(other.EndPoint) && Equals(SourceAddress, other.SourceAddress)
+        other is not null && GatewayAuthority == other.GatewayAuthority && Equals(Gateway, other.Gateway) && Source == other.Source && EndPoint.Equals(other.EndPoint) && Equals(SourceAddress, other.SourceAddress)
         && Peers.AsSpan().SequenceEqual(other.Peers.AsSpan());
 
     /// <inheritdoc/>

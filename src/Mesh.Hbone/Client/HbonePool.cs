@@ -141,7 +141,7 @@ public sealed class HbonePool : IAsyncDisposable
             ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
             var pool = _destinations.GetOrAdd(destination, static (key, owner) => new DestinationPool(owner, key), this);
             var carried = pool.Carried;
-            if (pool.RequestOrConnect(authority, headers, avoid, out var connecting) is { } request)
+            if (pool.RequestOrConnect(destination.Capacity, authority, headers, avoid, out var connecting) is { } request)
             {
                 // Written outside the lock: the write may carry the data of other tunnels, too.
                 request.Connection.Http2.Flush();
@@ -195,6 +195,7 @@ public sealed class HbonePool : IAsyncDisposable
         private readonly List<Pooled> _connections = [];
         private Task? _connecting;
         private bool _left;
+        private int _capacity = 1;
         private long _busyAt;
         private long _refusedAt;
         private long _carried;
@@ -224,10 +225,11 @@ public sealed class HbonePool : IAsyncDisposable
 
         /// <summary>Puts a request on a connection that has room; it is still to be flushed. When none has, the connection attempt to wait for.</summary>
         /// <remarks>In one step, so that nobody begins an attempt for the want of a connection that has come meanwhile.</remarks>
-        public (HboneConnection Connection, Http2Stream Stream)? RequestOrConnect(string authority, HboneHeaders? headers, HboneConnection? avoid, out Task connecting)
+        public (HboneConnection Connection, Http2Stream Stream)? RequestOrConnect(int capacity, string authority, HboneHeaders? headers, HboneConnection? avoid, out Task connecting)
         {
             lock (_gate)
             {
+                _capacity = capacity;
                 connecting = Task.CompletedTask;
                 Retire_NeedsLock();
                 Spread_NeedsLock();
@@ -267,7 +269,7 @@ public sealed class HbonePool : IAsyncDisposable
         private void Spread_NeedsLock()
         {
             var busy = _busyAt != 0 && owner._time.GetElapsedTime(_busyAt) <= SpreadMemory;
-            if (_connections.Count == 0 || (!busy && destination.Capacity == 1))
+            if (_connections.Count == 0 || (!busy && _capacity == 1))
             {
                 return;
             }
@@ -283,7 +285,7 @@ public sealed class HbonePool : IAsyncDisposable
 
         private void ConnectFurther_NeedsLock()
         {
-            if (_connections.Count < Math.Max(owner._options.ConnectionsPerDestination, destination.Capacity) && _connecting is null && !_left
+            if (_connections.Count < Math.Max(owner._options.ConnectionsPerDestination, _capacity) && _connecting is null && !_left
                 && (_refusedAt == 0 || owner._time.GetElapsedTime(_refusedAt) > SpreadRetryInterval))
             {
                 _connecting = Task.Run(ConnectFurtherAsync);
@@ -297,8 +299,9 @@ public sealed class HbonePool : IAsyncDisposable
             {
                 await ConnectAsync();
             }
-            catch (Exception e) when (e is HboneException or OperationCanceledException)
+            catch (Exception)
             {
+                // Whatever it was, those that are there carry on.
                 lock (_gate)
                 {
                     _refusedAt = owner._time.GetTimestamp();

@@ -6,6 +6,7 @@ internal sealed partial class Http2Connection
     // The DATA frame that is being read: payload and padding still to come, and whose it is (null: nobody's any more).
     private int _dataLeft;
     private int _paddingLeft;
+    private int _lastDataLength;
     private bool _dataEndsStream;
     private Http2Stream? _dataStream;
 
@@ -30,6 +31,7 @@ internal sealed partial class Http2Connection
         _floods.Fund(header.Length);
         _dataStream = AdmitData(header);
         _dataLeft = header.Length - prefix - padding;
+        _lastDataLength = header.Length;
         _paddingLeft = padding;
         _dataEndsStream = header.Has(FrameFlags.EndStream);
         if (prefix + padding > 0)

@@ -110,11 +110,6 @@ internal sealed partial class Http2Connection
         Require(streamId % 2 == 1, $"a client opened stream {streamId}, which is even");
         var stream = new Http2Stream(this, streamId, _options) { RequestHeaders = fields };
         var fault = complete ? ConnectRequest.Fault(fields) : Http2ErrorCode.EnhanceYourCalm;
-        if (fault is not null)
-        {
-            _floods.Charge(FloodBudget.StreamFault, "malformed requests");
-        }
-
         lock (_gate)
         {
             if (streamId <= _lastPeerStreamId)
@@ -126,6 +121,11 @@ internal sealed partial class Http2Connection
             }
 
             _lastPeerStreamId = streamId;
+            if (fault is not null)
+            {
+                _floods.Charge(FloodBudget.StreamFault, "malformed requests");
+            }
+
             fault ??= _draining || _active >= _options.MaxConcurrentStreams ? Http2ErrorCode.RefusedStream : null;
             if (fault is { } code)
             {

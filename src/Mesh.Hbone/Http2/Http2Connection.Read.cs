@@ -7,8 +7,8 @@ namespace Mesh.Hbone.Http2;
 internal sealed partial class Http2Connection
 {
 
-    // As much is read before the applications are woken, when as much is there.
-    private const int WakeSize = 64 * 1024;
+    // The applications are woken when nothing more is at hand, when the buffer is full, or when as much was read in small pieces.
+    private const int MaxNotWoken = 128 * 1024;
 
     // One TLS record.
     private const int SmallestRead = 16 * 1024;
@@ -58,7 +58,7 @@ internal sealed partial class Http2Connection
 
                 _readBuffer ??= ReadBuffer.Rent(ReadBuffer.DefaultSize);
                 var reading = _transport.ReadAsync(_readBuffer.Array.AsMemory(_end));
-                if (!reading.IsCompleted || _notWoken >= WakeSize)
+                if (!reading.IsCompleted)
                 {
                     WakeTouched();
                 }
@@ -116,6 +116,15 @@ internal sealed partial class Http2Connection
     {
         var buffer = _readBuffer!;
         var rest = _end - _start;
+        var room = buffer.Array.Length - _end;
+        var full = room < SmallestRead || (rest == 0 && _dataLeft == 0 && room < Math.Min(_lastDataLength + FrameHeader.Size, ReadBuffer.DefaultSize));
+        if ((full && buffer.IsShared) || _notWoken >= MaxNotWoken)
+        {
+            // A full buffer goes out at once; whoever takes it right here leaves it free. A frame like the last one is not begun where it does not fit:
+            // in one piece it is written at once.
+            WakeTouched();
+        }
+
         if (!buffer.IsShared && (rest == 0 || needed <= buffer.Array.Length))
         {
             if (rest == 0 || _start + needed > buffer.Array.Length || buffer.Array.Length - _end < SmallestRead)
@@ -128,7 +137,7 @@ internal sealed partial class Http2Connection
             return;
         }
 
-        if (rest == 0 ? buffer.Array.Length - _end < SmallestRead : _start + needed > buffer.Array.Length || buffer.Array.Length - _end < SmallestRead)
+        if (rest == 0 ? full : _start + needed > buffer.Array.Length || buffer.Array.Length - _end < SmallestRead)
         {
             var next = ReadBuffer.Rent(Math.Max(needed, ReadBuffer.DefaultSize));
             buffer.Array.AsSpan(_start, rest).CopyTo(next.Array);
@@ -164,6 +173,7 @@ internal sealed partial class Http2Connection
         {
             // What was never sent may be tried again elsewhere.
             stream.FailInbound(stream.Id == 0 ? Unprocessed() : failure);
+            stream.SignalReset();
         }
 
         ScheduleWrite();

@@ -19,6 +19,8 @@ internal sealed partial class Http2Connection
             Reset_NeedsLock(stream, code, fault);
         }
 
+        // Whoever reads learns it now, whatever the writer waits for.
+        stream.FailInbound(stream.ResetReason ?? GivenUp());
         Send(stream);
     }
 

@@ -10,6 +10,9 @@ internal sealed partial class Http2Connection
     // One write carries up to this, frame headers included: four full TLS records, one system call.
     internal const int BatchSize = 64 * 1024;
 
+    // Two mebibytes on the thread of whoever began; then on another.
+    private const int BatchesInARow = 32;
+
     // Less room than this is left empty: small frames cost as much as large ones.
     private const int SmallestRoom = 4 * 1024;
 
@@ -71,7 +74,7 @@ internal sealed partial class Http2Connection
     {
         while (true)
         {
-            await _writeSignal.WaitAsync();
+            await _writeSignal.WaitAsync().ConfigureAwait(false);
 
             // Before the count falls to zero: from then on it may be set again.
             _writeSignal.Reset();
@@ -81,9 +84,14 @@ internal sealed partial class Http2Connection
                 seen = Volatile.Read(ref _writeSignals);
                 try
                 {
-                    while (Compose())
+                    for (var batches = 1; Compose(); batches++)
                     {
-                        await WriteBatchAsync();
+                        await WriteBatchAsync().ConfigureAwait(false);
+                        if (batches % BatchesInARow == 0)
+                        {
+                            // Whoever had something to send is not kept for what others have.
+                            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+                        }
                     }
                 }
                 catch (Exception e)
@@ -93,7 +101,7 @@ internal sealed partial class Http2Connection
                 }
 
                 _batch.Release();
-                await CloseSendingAsync();
+                await CloseSendingAsync().ConfigureAwait(false);
             }
             while (Interlocked.Add(ref _writeSignals, -seen) != 0);
         }
@@ -148,6 +156,8 @@ internal sealed partial class Http2Connection
             _sendingClosed = true;
         }
 
+        _ = CutAfterGraceAsync();
+
         try
         {
             if (_transport is TlsStream tls)
@@ -185,6 +195,16 @@ internal sealed partial class Http2Connection
         while (Next() is { } stream)
         {
             stream.Output.Close();
+            if (stream.Id == 0)
+            {
+                // Never sent, so nobody else knows of it; it may be tried again elsewhere.
+                lock (_gate)
+                {
+                    CloseBoth_NeedsLock(stream);
+                }
+
+                stream.FailInbound(Unprocessed());
+            }
         }
     }
 

@@ -162,8 +162,13 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         // A quarter of the shorter time is as exact as liveness needs to be.
         var tick = (_options.KeepAliveInterval < _options.KeepAliveTimeout ? _options.KeepAliveInterval : _options.KeepAliveTimeout) / 4;
         _ticker = _time.CreateTimer(static state => ((Http2Connection)state!).OnTick(), this, tick, tick);
-        _ = WriteAsync();
-        _reading = Task.Run(ReadAsync);
+        using (ExecutionContext.SuppressFlow())
+        {
+            // Nothing of whoever happens to connect goes with the connection.
+            _ = Task.Run(WriteAsync);
+            _reading = Task.Run(ReadAsync);
+        }
+
         ScheduleWrite();
     }
 
@@ -289,7 +294,6 @@ internal sealed partial class Http2Connection : IAsyncDisposable
         {
             _failure ??= new HboneException(HboneError.Unprocessed, "the connection was drained");
             Close_NeedsLock(Http2ErrorCode.NoError);
-            _ = CutAfterGraceAsync();
         }
     }
 

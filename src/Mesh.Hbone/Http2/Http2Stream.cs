@@ -99,7 +99,7 @@ internal sealed class Http2Stream
     /// <summary>Gives the stream up: the peer gets RST_STREAM, the application nothing more.</summary>
     public void Abort(Http2ErrorCode code) => Connection.Abort(this, code);
 
-    /// <summary>Completes when the peer has reset the stream, so that nothing written will arrive. Made on demand.</summary>
+    /// <summary>Completes when the peer has reset the stream, or the connection was lost, so that nothing written will arrive. Made on demand.</summary>
     public Task WhenReset
     {
         get

@@ -12,15 +12,15 @@ namespace Mesh.Hbone.Http2;
 internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
 {
     // Between these a writer waits.
-    private const int PauseAt = 256 * 1024;
-    private const int ResumeAt = 128 * 1024;
+    private const int PauseAt = 64 * 1024;
+    private const int ResumeAt = 32 * 1024;
 
     // Where others wait already, pieces are larger, so that they are few.
-    private const int SmallestPiece = 4 * 1024;
-    private const int FurtherPiece = 16 * 1024;
+    private const int SmallestPiece = (4 * 1024) - FrameHeader.Size;
+    private const int FurtherPiece = (16 * 1024) - FrameHeader.Size;
 
     // As many as a writer fills before it waits are kept to be used again, without their arrays.
-    private const int MaxSpare = PauseAt / FurtherPiece;
+    private const int MaxSpare = 8;
 
     private readonly Lock _gate = new();
     private readonly Http2Stream _stream;
@@ -196,8 +196,13 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
         while (!source.IsEmpty)
         {
             var part = source[..Math.Min(source.Length, Http2Connection.BatchSize - FrameHeader.Size)];
-            part.CopyTo(GetMemory(part.Length));
-            Advance(part.Length);
+            lock (_gate)
+            {
+                // In one step: the memory must not go back to the pool when somebody closes the tunnel meanwhile.
+                part.CopyTo(GetMemory(part.Length));
+                Advance(part.Length);
+            }
+
             source = source[part.Length..];
         }
 
@@ -270,7 +275,7 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
 
         lock (_gate)
         {
-            _lent = false;
+            // What is lent stays lent: somebody may be writing to it at this moment.
             Commit_NeedsLock();
             _completed = true;
         }

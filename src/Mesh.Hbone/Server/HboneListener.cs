@@ -35,7 +35,7 @@ public sealed class HboneListenerOptions
     /// <remarks>Apart from the others, so that who has no certificate cannot take the place of those who have one.</remarks>
     public int MaxHandshakes { get; init; } = 2_000;
 
-    /// <summary>Told of every connection that does not come as far as a request. Runs on the connection's own task; must not block.</summary>
+    /// <summary>Told of every connection that does not come as far as a request. Must neither block nor throw.</summary>
     public Action<HboneConnectionFailure>? ConnectionFailed { get; init; }
 
     /// <summary>The clock.</summary>
@@ -280,6 +280,7 @@ public sealed class HboneListener : IAsyncDisposable
         catch
         {
             await http2.DisposeAsync();
+            _requests.Drop(http2);
             throw;
         }
 
@@ -294,6 +295,7 @@ public sealed class HboneListener : IAsyncDisposable
         if (full)
         {
             await http2.DisposeAsync();
+            _requests.Drop(http2);
             throw new IOException($"{_options.MaxConnections} connections are open, the limit");
         }
 

@@ -183,7 +183,8 @@ internal sealed class TlsStream : Stream
         {
             if (!_isCorked)
             {
-                return transport.WriteAsync(buffer, cancellationToken);
+                var write = transport.WriteAsync(buffer, cancellationToken);
+                return Turn is { } turn && !write.IsCompleted ? WaitOutOfTurnAsync(write, turn, cancellationToken) : write;
             }
 
             _corked.Append(buffer.Span);
@@ -234,6 +235,7 @@ internal sealed class TlsStream : Stream
             try
             {
                 _start = 0;
+                _end = 0;
                 _end = await transport.ReadAsync(_read, cancellationToken);
                 return Take(buffer.Span);
             }
@@ -241,6 +243,13 @@ internal sealed class TlsStream : Stream
             {
                 ReleaseIfEmpty();
             }
+        }
+
+        private static async ValueTask WaitOutOfTurnAsync(ValueTask write, HandshakeTurn turn, CancellationToken cancellationToken)
+        {
+            turn.GiveBack();
+            await write;
+            await turn.TakeAsync(cancellationToken);
         }
 
         private int Take(Span<byte> buffer)

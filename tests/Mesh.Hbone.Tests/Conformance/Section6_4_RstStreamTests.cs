@@ -39,7 +39,7 @@ public sealed class Section6_4_RstStreamTests
         })) { Only = Ours.Server },
         new("6.4", "RST_STREAM when we have much to send", "After RST_STREAM the receiver MUST NOT send further frames on the stream.", Tunnel, null, Story(async stage =>
         {
-            await stage.Stream!.Output.WriteAsync(new byte[100_000]);
+            await stage.Stream!.Output.WriteAsync(new byte[90_000]).InTime();
             await stage.Peer.ReadDataAsync(1, 65_535);
             await stage.Peer.SendAsync([.. Frame.Number32(FrameType.RstStream, 1, (uint)Cancel), .. Frame.Number32(FrameType.WindowUpdate, 0, 100_000), .. Frame.Number32(FrameType.WindowUpdate, 1, 100_000)]);
             await stage.LivesAsync();

@@ -8,8 +8,8 @@ namespace Mesh.Hbone.Http2;
 /// <summary>StreamOutput hands the connection what was written, in order, and holds its writer where it should.</summary>
 public sealed class StreamOutputProperties
 {
-    private const int PauseAt = 256 * 1024;
-    private const int ResumeAt = 128 * 1024;
+    private const int PauseAt = 64 * 1024;
+    private const int ResumeAt = 32 * 1024;
 
     private sealed record Step(Does Does, int Size, int Hint);
 
