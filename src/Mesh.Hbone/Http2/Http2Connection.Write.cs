@@ -143,7 +143,7 @@ internal sealed partial class Http2Connection
         }
     }
 
-    // The last thing sent is that nothing follows; the peer then closes, and the reader sees it. Whoever closed has bounded the wait for that.
+    // The last thing sent is that nothing follows; the peer then closes, and the reader sees it.
     private async ValueTask CloseSendingAsync()
     {
         lock (_gate)
@@ -157,7 +157,6 @@ internal sealed partial class Http2Connection
         }
 
         _ = CutAfterGraceAsync();
-
         try
         {
             if (_transport is TlsStream tls)
@@ -309,7 +308,6 @@ internal sealed partial class Http2Connection
         }
 
         stream.Answered = true;
-
         if (stream.Id != 0)
         {
             return headers;

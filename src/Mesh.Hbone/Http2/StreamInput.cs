@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Diagnostics;
 using System.IO.Pipelines;
 using System.Runtime.InteropServices;
-using System.Threading.Tasks.Sources;
 
 namespace Mesh.Hbone.Http2;
 
@@ -12,7 +11,7 @@ namespace Mesh.Hbone.Http2;
 /// it holds no memory; and the application is woken outside every lock, so that it can go on right there (<see cref="HboneOptions.InlineCompletions"/>).
 /// It has no bound of its own: flow control is the bound.
 /// </remarks>
-internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
+internal sealed class StreamInput : PipeReader
 {
     // A piece keeps the whole buffer that it lies in; a smaller one is copied, so that many small ones cannot keep many buffers.
     private const int SmallestPiece = 12 * 1024;
@@ -21,6 +20,7 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
 
     private readonly Lock _gate = new();
     private readonly Http2Stream _stream;
+    private readonly StreamWait<ReadResult> _wait;
 
     // Guarded by _gate. Positions count all octets since the beginning of the stream.
     private Segment? _first;
@@ -34,15 +34,11 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
     private HboneException? _failure;
     private bool _released;
     private bool _cancelled;
-    private bool _waiting;
-    private ManualResetValueTaskSourceCore<ReadResult> _wait;
-    private CancellationToken _waitCancellation;
-    private CancellationTokenRegistration _cancellation;
 
     public StreamInput(Http2Stream stream, bool inlineCompletions)
     {
         _stream = stream;
-        _wait.RunContinuationsAsynchronously = !inlineCompletions;
+        _wait = new StreamWait<ReadResult>(_gate, inlineCompletions);
     }
 
     /// <summary>Adds octets; false when the stream has ended, or the application reads no more. The application may be still to be woken: <see cref="Wake"/>.</summary>
@@ -71,19 +67,18 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
     public void Wake()
     {
         ReadResult result;
-        CancellationTokenRegistration cancellation;
+        CancellationTokenRegistration ended;
         lock (_gate)
         {
-            if (!_waiting || !TryTake_NeedsLock(out result))
+            if (!_wait.IsActive || !TryTake_NeedsLock(out result))
             {
                 return;
             }
 
-            EndWait_NeedsLock(out cancellation);
+            ended = _wait.End_NeedsLock();
         }
 
-        cancellation.Unregister();
-        _wait.SetResult(result);
+        _wait.SetResult(ended, result);
     }
 
     /// <summary>Nothing more comes: the application gets what is there, then the end, or the failure. The first call counts.</summary>
@@ -91,7 +86,7 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
     {
         ReadResult result;
         bool any;
-        CancellationTokenRegistration cancellation;
+        CancellationTokenRegistration ended;
         lock (_gate)
         {
             if (_ended)
@@ -101,23 +96,22 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
 
             _ended = true;
             _failure = failure;
-            if (!_waiting)
+            if (!_wait.IsActive)
             {
                 return;
             }
 
             any = TryTake_NeedsLock(out result);
-            EndWait_NeedsLock(out cancellation);
+            ended = _wait.End_NeedsLock();
         }
 
-        cancellation.Unregister();
         if (any)
         {
-            _wait.SetResult(result);
+            _wait.SetResult(ended, result);
         }
         else
         {
-            _wait.SetException(failure!);
+            _wait.SetException(ended, failure!);
         }
     }
 
@@ -133,7 +127,7 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
     public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        short token;
+        short version;
         lock (_gate)
         {
             Check_NeedsLock();
@@ -147,18 +141,10 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
                 throw _failure!;
             }
 
-            _wait.Reset();
-            _waiting = true;
-            _waitCancellation = cancellationToken;
-            token = _wait.Version;
+            version = _wait.Begin_NeedsLock(cancellationToken);
         }
 
-        if (cancellationToken.CanBeCanceled)
-        {
-            Register(token, cancellationToken);
-        }
-
-        return new ValueTask<ReadResult>(this, token);
+        return _wait.ResultAsync(version, cancellationToken);
     }
 
     public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
@@ -212,54 +198,8 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
         }
     }
 
-    ReadResult IValueTaskSource<ReadResult>.GetResult(short token) => _wait.GetResult(token);
-
-    ValueTaskSourceStatus IValueTaskSource<ReadResult>.GetStatus(short token) => _wait.GetStatus(token);
-
-    void IValueTaskSource<ReadResult>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
-        _wait.OnCompleted(continuation, state, token, flags);
-
     private static long PositionOf(SequencePosition position, long absent) =>
         position.GetObject() is Segment segment ? segment.RunningIndex + position.GetInteger() : absent;
-
-    private void Register(short token, CancellationToken cancellationToken)
-    {
-        var registration = cancellationToken.UnsafeRegister(static (state, cancelled) => ((StreamInput)state!).CancelWait(cancelled), this);
-        lock (_gate)
-        {
-            if (_waiting && _wait.Version == token)
-            {
-                _cancellation = registration;
-                return;
-            }
-        }
-
-        // It is over already.
-        registration.Unregister();
-    }
-
-    private void CancelWait(CancellationToken cancellationToken)
-    {
-        lock (_gate)
-        {
-            // One that is late belongs to a wait that is over.
-            if (!_waiting || _waitCancellation != cancellationToken)
-            {
-                return;
-            }
-
-            EndWait_NeedsLock(out _);
-        }
-
-        _wait.SetException(new OperationCanceledException(cancellationToken));
-    }
-
-    private void EndWait_NeedsLock(out CancellationTokenRegistration cancellation)
-    {
-        _waiting = false;
-        cancellation = _cancellation;
-        _cancellation = default;
-    }
 
     private void Check_NeedsLock()
     {
@@ -268,7 +208,7 @@ internal sealed class StreamInput : PipeReader, IValueTaskSource<ReadResult>
             throw new InvalidOperationException("the tunnel's input was completed; it cannot be read any more");
         }
 
-        if (_waiting)
+        if (_wait.IsActive)
         {
             throw new InvalidOperationException("the tunnel's input is being read already; one reader at a time");
         }

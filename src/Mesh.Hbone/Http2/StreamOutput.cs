@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using System.Threading.Tasks.Sources;
 
 namespace Mesh.Hbone.Http2;
 
@@ -9,7 +8,7 @@ namespace Mesh.Hbone.Http2;
 /// Instead of a <see cref="Pipe"/> for three things: every piece has room for a frame header before it, so that a large one is sent from where it lies; a
 /// stream with nothing to send holds no memory; and a writer that waits can go on where room was made (<see cref="HboneOptions.InlineCompletions"/>).
 /// </remarks>
-internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
+internal sealed class StreamOutput : PipeWriter
 {
     // Between these a writer waits.
     private const int PauseAt = 64 * 1024;
@@ -24,6 +23,7 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
 
     private readonly Lock _gate = new();
     private readonly Http2Stream _stream;
+    private readonly StreamWait<FlushResult> _wait;
 
     // Guarded by _gate.
     private Piece? _first;
@@ -36,15 +36,11 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
     private bool _completed;
     private bool _closed;
     private bool _cancelled;
-    private bool _waiting;
-    private ManualResetValueTaskSourceCore<FlushResult> _wait;
-    private CancellationToken _waitCancellation;
-    private CancellationTokenRegistration _cancellation;
 
     public StreamOutput(Http2Stream stream, bool inlineCompletions)
     {
         _stream = stream;
-        _wait.RunContinuationsAsynchronously = !inlineCompletions;
+        _wait = new StreamWait<FlushResult>(_gate, inlineCompletions);
     }
 
     public override bool CanGetUnflushedBytes => true;
@@ -98,7 +94,7 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
     /// <summary>The first octets are sent. The connection's writer only. A writer that waits may go on in here.</summary>
     public void AdvanceTo(int count)
     {
-        CancellationTokenRegistration cancellation;
+        CancellationTokenRegistration ended;
         lock (_gate)
         {
             _length -= count;
@@ -115,22 +111,21 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
                 RemoveFirst_NeedsLock(piece);
             }
 
-            if (!_waiting || _length > ResumeAt)
+            if (!_wait.IsActive || _length > ResumeAt)
             {
                 return;
             }
 
-            EndWait_NeedsLock(out cancellation);
+            ended = _wait.End_NeedsLock();
         }
 
-        cancellation.Unregister();
-        _wait.SetResult(default);
+        _wait.SetResult(ended, default);
     }
 
     /// <summary>Nothing more is sent: what is left is dropped, and the application's flushes say that nobody reads. The connection's writer only.</summary>
     public void Close()
     {
-        CancellationTokenRegistration cancellation;
+        CancellationTokenRegistration ended;
         lock (_gate)
         {
             if (_closed)
@@ -145,16 +140,15 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
                 RemoveFirst_NeedsLock(piece);
             }
 
-            if (!_waiting)
+            if (!_wait.IsActive)
             {
                 return;
             }
 
-            EndWait_NeedsLock(out cancellation);
+            ended = _wait.End_NeedsLock();
         }
 
-        cancellation.Unregister();
-        _wait.SetResult(new FlushResult(isCanceled: false, isCompleted: true));
+        _wait.SetResult(ended, new FlushResult(isCanceled: false, isCompleted: true));
     }
 
     public override Memory<byte> GetMemory(int sizeHint = 0)
@@ -212,58 +206,46 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
     public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        ValueTask<FlushResult> result;
-        short token = 0;
-        var waits = false;
+        FlushResult? result = null;
+        short version = 0;
         lock (_gate)
         {
             Commit_NeedsLock();
             if (_cancelled || _closed || _length < PauseAt)
             {
-                result = new ValueTask<FlushResult>(new FlushResult(_cancelled, _closed));
+                result = new FlushResult(_cancelled, _closed);
                 _cancelled = false;
+            }
+            else if (_wait.IsActive)
+            {
+                throw new InvalidOperationException("the tunnel's output is being flushed already; one writer at a time");
             }
             else
             {
-                if (_waiting)
-                {
-                    throw new InvalidOperationException("the tunnel's output is being flushed already; one writer at a time");
-                }
-
-                _wait.Reset();
-                _waiting = true;
-                waits = true;
-                _waitCancellation = cancellationToken;
-                token = _wait.Version;
-                result = new ValueTask<FlushResult>(this, token);
+                version = _wait.Begin_NeedsLock(cancellationToken);
             }
         }
 
-        if (waits && cancellationToken.CanBeCanceled)
-        {
-            Register(token, cancellationToken);
-        }
-
+        var flushing = result is { } now ? new ValueTask<FlushResult>(now) : _wait.ResultAsync(version, cancellationToken);
         _stream.Connection.Send(_stream);
-        return result;
+        return flushing;
     }
 
     public override void CancelPendingFlush()
     {
-        CancellationTokenRegistration cancellation;
+        CancellationTokenRegistration ended;
         lock (_gate)
         {
-            if (!_waiting)
+            if (!_wait.IsActive)
             {
                 _cancelled = true;
                 return;
             }
 
-            EndWait_NeedsLock(out cancellation);
+            ended = _wait.End_NeedsLock();
         }
 
-        cancellation.Unregister();
-        _wait.SetResult(new FlushResult(isCanceled: true, isCompleted: false));
+        _wait.SetResult(ended, new FlushResult(isCanceled: true, isCompleted: false));
     }
 
     public override void Complete(Exception? exception = null)
@@ -282,13 +264,6 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
 
         _stream.Connection.ReleaseOutput(_stream);
     }
-
-    FlushResult IValueTaskSource<FlushResult>.GetResult(short token) => _wait.GetResult(token);
-
-    ValueTaskSourceStatus IValueTaskSource<FlushResult>.GetStatus(short token) => _wait.GetStatus(token);
-
-    void IValueTaskSource<FlushResult>.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
-        _wait.OnCompleted(continuation, state, token, flags);
 
     private void ThrowIfCompleted_NeedsLock()
     {
@@ -351,45 +326,6 @@ internal sealed class StreamOutput : PipeWriter, IValueTaskSource<FlushResult>
             _spare = piece;
             _spareCount++;
         }
-    }
-
-    private void Register(short token, CancellationToken cancellationToken)
-    {
-        var registration = cancellationToken.UnsafeRegister(static (state, cancelled) => ((StreamOutput)state!).CancelWait(cancelled), this);
-        lock (_gate)
-        {
-            if (_waiting && _wait.Version == token)
-            {
-                _cancellation = registration;
-                return;
-            }
-        }
-
-        // It is over already.
-        registration.Unregister();
-    }
-
-    private void CancelWait(CancellationToken cancellationToken)
-    {
-        lock (_gate)
-        {
-            // One that is late belongs to a wait that is over.
-            if (!_waiting || _waitCancellation != cancellationToken)
-            {
-                return;
-            }
-
-            EndWait_NeedsLock(out _);
-        }
-
-        _wait.SetException(new OperationCanceledException(cancellationToken));
-    }
-
-    private void EndWait_NeedsLock(out CancellationTokenRegistration cancellation)
-    {
-        _waiting = false;
-        cancellation = _cancellation;
-        _cancellation = default;
     }
 
     /// <summary>A pooled array: room for a frame header, octets to send, room for more.</summary>

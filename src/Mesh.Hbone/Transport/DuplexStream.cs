@@ -3,28 +3,14 @@ using System.IO.Pipelines;
 
 namespace Mesh.Hbone.Transport;
 
-/// <summary>Two pipes as one stream. Asynchronous only. Disposing it ends both: who reads here is woken, who writes at the other end learns that nobody reads.</summary>
-internal sealed class DuplexStream(PipeReader reader, PipeWriter writer, Func<ValueTask>? onDisposed = null) : Stream
+/// <summary>Two pipes as one stream. Disposing it ends both: who reads here is woken, who writes at the other end learns that nobody reads.</summary>
+internal sealed class DuplexStream(PipeReader reader, PipeWriter writer, Func<ValueTask>? onDisposed = null) : AsyncStream
 {
     private const int Idle = 0;
     private const int Reading = 1;
     private const int Disposed = 2;
     private readonly CancellationTokenSource _disposed = new();
     private int _state;
-
-    public override bool CanRead => true;
-
-    public override bool CanWrite => true;
-
-    public override bool CanSeek => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -56,9 +42,6 @@ internal sealed class DuplexStream(PipeReader reader, PipeWriter writer, Func<Va
         }
     }
 
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(_disposed.IsCancellationRequested, this);
@@ -69,23 +52,6 @@ internal sealed class DuplexStream(PipeReader reader, PipeWriter writer, Func<Va
             throw new IOException("the peer reads no more");
         }
     }
-
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public override void Flush()
-    {
-    }
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("use ReadAsync");
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("use WriteAsync");
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

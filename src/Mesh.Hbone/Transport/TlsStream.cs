@@ -9,7 +9,7 @@ namespace Mesh.Hbone.Transport;
 /// <see cref="SslStream"/> alone reads one record at a time (16 KiB, and asks before each whether there is something) and writes two. While nothing
 /// comes, no buffer is held. One reader and one writer at a time.
 /// </remarks>
-internal sealed class TlsStream : Stream
+internal sealed class TlsStream : AsyncStream
 {
     private readonly TransportBuffer _buffer;
     private readonly SslStream _tls;
@@ -19,20 +19,6 @@ internal sealed class TlsStream : Stream
     {
         _buffer = new TransportBuffer(transport);
         _tls = new SslStream(_buffer, leaveInnerStreamOpen: false);
-    }
-
-    public override bool CanRead => true;
-
-    public override bool CanWrite => true;
-
-    public override bool CanSeek => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
     }
 
     /// <summary>What the handshake agreed on (ALPN).</summary>
@@ -52,8 +38,6 @@ internal sealed class TlsStream : Stream
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => _tls.ReadAsync(buffer, cancellationToken);
 
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => _tls.ReadAsync(buffer, offset, count, cancellationToken);
-
     /// <summary>What is written from now on is kept until <see cref="UncorkAsync"/>, which writes it to the transport at once.</summary>
     public void Cork() => _buffer.Cork();
 
@@ -61,23 +45,6 @@ internal sealed class TlsStream : Stream
     public ValueTask UncorkAsync() => _buffer.UncorkAsync();
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => _tls.WriteAsync(buffer, cancellationToken);
-
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public override void Flush()
-    {
-    }
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("use ReadAsync");
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("use WriteAsync");
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     public override async ValueTask DisposeAsync()
     {
@@ -116,7 +83,7 @@ internal sealed class TlsStream : Stream
     }
 
     /// <summary>Stands between TLS and the socket.</summary>
-    private sealed class TransportBuffer(Stream transport) : Stream
+    private sealed class TransportBuffer(Stream transport) : AsyncStream
     {
         // Eight records; a socket has seldom more.
         private const int ReadSize = 128 * 1024;
@@ -131,20 +98,6 @@ internal sealed class TlsStream : Stream
         public HandshakeTurn? Turn { get; set; }
 
         public bool HasBuffered => _end > _start;
-
-        public override bool CanRead => true;
-
-        public override bool CanWrite => true;
-
-        public override bool CanSeek => false;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
 
         public void Cork() => _isCorked = true;
 
@@ -176,9 +129,6 @@ internal sealed class TlsStream : Stream
             return buffer.Length == 0 ? transport.ReadAsync(buffer, cancellationToken) : FillAsync(buffer, cancellationToken);
         }
 
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
         public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
             if (!_isCorked)
@@ -191,20 +141,9 @@ internal sealed class TlsStream : Stream
             return default;
         }
 
-        public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-            WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
         public override Task FlushAsync(CancellationToken cancellationToken) => transport.FlushAsync(cancellationToken);
 
         public override void Flush() => transport.Flush();
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("use ReadAsync");
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("use WriteAsync");
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
 
         public override async ValueTask DisposeAsync()
         {
