@@ -2,7 +2,7 @@ using System.Net;
 using Mesh.Core.Policy;
 using Mesh.Core.Workloads;
 using Mesh.Testing;
-using static Mesh.Ztunnel.TestMesh;
+using static Mesh.Testing.TestMesh;
 
 namespace Mesh.Ztunnel.Connections;
 

@@ -1,7 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using Mesh.Core.Workloads;
-using static Mesh.Ztunnel.TestMesh;
+using static Mesh.Testing.TestMesh;
 
 namespace Mesh.Ztunnel.Inbound;
 

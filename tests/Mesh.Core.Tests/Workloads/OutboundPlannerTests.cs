@@ -1,9 +1,8 @@
 using System.Net;
 using Mesh.Core.Identity;
-using Mesh.Core.Workloads;
-using static Mesh.Ztunnel.TestMesh;
+using static Mesh.Testing.TestMesh;
 
-namespace Mesh.Ztunnel.Outbound;
+namespace Mesh.Core.Workloads;
 
 /// <summary>Every decision of ztunnel §7 that is made here, with its explanation.</summary>
 public sealed class OutboundPlannerTests

@@ -3,10 +3,10 @@ using System.Collections.Immutable;
 using System.Net;
 using Mesh.Core.Workloads;
 
-namespace Mesh.Ztunnel;
+namespace Mesh.Testing;
 
 /// <summary>Small meshes, each test shows what matters to it.</summary>
-internal static class TestMesh
+public static class TestMesh
 {
     public const string CartHost = "cart.shop.svc.cluster.local";
     public static readonly NamespacedHostname CartKey = new("shop", CartHost);
