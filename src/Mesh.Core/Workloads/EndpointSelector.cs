@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
 
@@ -10,6 +11,11 @@ namespace Mesh.Core.Workloads;
 /// <param name="Port">The port that the application listens on.</param>
 public sealed record SelectedEndpoint(Workload Workload, IPAddress? Address, int Port);
 
+/// <summary>What became of one endpoint in a choice.</summary>
+/// <param name="Workload">The endpoint.</param>
+/// <param name="FellOut">Why it could not be chosen; null when it could.</param>
+public sealed record EndpointVerdict(Workload Workload, string? FellOut);
+
 /// <summary>Chooses among the workloads behind a service (ztunnel §7.2 to §7.4). Pure but for the randomness, which the caller brings.</summary>
 public static class EndpointSelector
 {
@@ -20,38 +26,24 @@ public static class EndpointSelector
     /// <param name="source">The workload of the client.</param>
     /// <param name="destination">The address that the client dialled: an endpoint's own address and family are preferred.</param>
     /// <param name="random">The randomness.</param>
-    public static SelectedEndpoint? Select(MeshSnapshot mesh, Service service, int servicePort, Workload source, IPAddress destination, Random random)
+    /// <param name="excluded">Says of an endpoint why it must not be chosen now, or null; null to exclude none.</param>
+    public static SelectedEndpoint? Select(
+        MeshSnapshot mesh, Service service, int servicePort, Workload source, IPAddress destination, Random random, Func<Workload, string?>? excluded = null) =>
+        Select(mesh, service, servicePort, isWaypoint: false, source, destination, random, excluded);
+
+    /// <summary>What became of every endpoint of a service in such a choice, best first. For people: it costs as much as there are endpoints.</summary>
+    /// <param name="mesh">The mesh.</param>
+    /// <param name="service">The service.</param>
+    /// <param name="servicePort">The port that the client dialled.</param>
+    /// <param name="source">The workload of the client.</param>
+    /// <param name="excluded">Says of an endpoint why it must not be chosen now, or null; null to exclude none.</param>
+    public static ImmutableArray<EndpointVerdict> Explain(
+        MeshSnapshot mesh, Service service, int servicePort, Workload source, Func<Workload, string?>? excluded = null)
     {
         ArgumentNullException.ThrowIfNull(mesh);
         ArgumentNullException.ThrowIfNull(service);
         ArgumentNullException.ThrowIfNull(source);
-        ArgumentNullException.ThrowIfNull(destination);
-        ArgumentNullException.ThrowIfNull(random);
-        if (!service.Ports.ContainsKey(servicePort))
-        {
-            return null;
-        }
-
-        var best = new List<(Workload Workload, int Port)>();
-        var bestRank = -1;
-        foreach (var workload in mesh.EndpointsOf(service.Key).Values)
-        {
-            if (IsCandidate(workload, source, service) && TargetPort(workload, service, servicePort) is { } port
-                && Rank(workload, source, service.LoadBalancing) is { } rank && rank >= bestRank)
-            {
-                if (rank > bestRank)
-                {
-                    best.Clear();
-                    bestRank = rank;
-                }
-
-                best.Add((workload, port));
-            }
-        }
-
-        return ByCapacity(best, random) is { } chosen
-            ? new SelectedEndpoint(chosen.Workload, AddressOf(chosen.Workload, service.IPFamilies, NetworkAddress.Canonical(destination)), chosen.Port)
-            : null;
+        return Explain(mesh, new EndpointQuery(service, servicePort, IsWaypoint: false, SourcePlace.Of(source)), excluded);
     }
 
     /// <summary>The application's port for a service port: the endpoint's own mapping, then the service's; null when neither knows it (ztunnel §7.2).</summary>
@@ -66,27 +58,190 @@ public static class EndpointSelector
             : null;
     }
 
-    private static bool IsCandidate(Workload workload, Workload source, Service service)
+    internal static SelectedEndpoint? Select(
+        MeshSnapshot mesh, Service service, int servicePort, bool isWaypoint, Workload source, IPAddress destination, Random random, Func<Workload, string?>? excluded)
     {
-        var healthy = workload.Status is WorkloadStatus.Healthy || service.LoadBalancing.HealthPolicy is HealthPolicy.AllowAll;
-        var reachable = !workload.Addresses.IsEmpty || workload.Hostname.Length > 0 || (workload.Network != source.Network && workload.NetworkGateway is not null);
-        return healthy && reachable;
+        ArgumentNullException.ThrowIfNull(mesh);
+        ArgumentNullException.ThrowIfNull(service);
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(destination);
+        ArgumentNullException.ThrowIfNull(random);
+        var endpoints = mesh.Endpoints.GetValueOrDefault(service.Key, ServiceEndpoints.None);
+        var query = new EndpointQuery(service, servicePort, isWaypoint, SourcePlace.Of(source));
+        var group = excluded is null ? endpoints.Best(query) : EndpointGroup.Of(endpoints.ByUid.Values, query, excluded);
+        return group.Choose(random) is { } chosen
+            ? new SelectedEndpoint(chosen.Workload, AddressOf(chosen.Workload, service.IPFamilies, NetworkAddress.Canonical(destination)), chosen.Port)
+            : null;
     }
 
-    /// <summary>How well a candidate fits; null when it must not be chosen (ztunnel §7.3).</summary>
-    private static int? Rank(Workload candidate, Workload source, LoadBalancing balancing)
+    internal static ImmutableArray<EndpointVerdict> Explain(MeshSnapshot mesh, EndpointQuery query, Func<Workload, string?>? excluded)
     {
-        if (balancing.Mode is not (LoadBalancingMode.Strict or LoadBalancingMode.Failover))
+        var endpoints = mesh.EndpointsOf(query.Service.Key).Values.Select(workload => (Workload: workload, FellOut: EndpointGroup.FellOut(workload, query, excluded))).ToList();
+        var best = endpoints.Where(one => one.FellOut is null).Select(one => EndpointGroup.Rank(one.Workload, query)).DefaultIfEmpty(0).Max();
+        return
+        [
+            .. endpoints
+                .Select(one => new EndpointVerdict(
+                    one.Workload, one.FellOut ?? (EndpointGroup.Rank(one.Workload, query) < best ? "others are nearer" : one.Workload.Capacity == 0 ? "it has no capacity" : null)))
+                .OrderBy(verdict => verdict.FellOut is not null)
+                .ThenBy(verdict => verdict.Workload.Uid, StringComparer.Ordinal),
+        ];
+    }
+
+    /// <summary>The address to use of a workload: the one that was dialled, else one of the allowed families, of the dialled one first (ztunnel §7.4).</summary>
+    internal static IPAddress? AddressOf(Workload workload, IPFamilies families, IPAddress destination)
+    {
+        if (workload.Addresses.Contains(destination))
+        {
+            return destination;
+        }
+
+        IPAddress? other = null;
+        foreach (var address in workload.Addresses)
+        {
+            var allowed = families switch
+            {
+                IPFamilies.IPv4Only => address.AddressFamily is AddressFamily.InterNetwork,
+                IPFamilies.IPv6Only => address.AddressFamily is AddressFamily.InterNetworkV6,
+                _ => true,
+            };
+            if (allowed && address.AddressFamily == destination.AddressFamily)
+            {
+                return address;
+            }
+
+            other ??= allowed ? address : null;
+        }
+
+        return other;
+    }
+}
+
+/// <summary>The endpoints that fit one query best, ready to be chosen from by chance.</summary>
+internal sealed class EndpointGroup
+{
+    public static readonly EndpointGroup Empty = new([]);
+
+    private readonly (Workload Workload, int Port)[] _endpoints;
+
+    // The capacity of each with all before it.
+    private readonly long[] _capacityUpTo;
+
+    private EndpointGroup((Workload Workload, int Port)[] endpoints)
+    {
+        _endpoints = endpoints;
+        _capacityUpTo = new long[endpoints.Length];
+        var sum = 0L;
+        for (var i = 0; i < endpoints.Length; i++)
+        {
+            sum += endpoints[i].Workload.Capacity;
+            _capacityUpTo[i] = sum;
+        }
+    }
+
+    public static EndpointGroup Of(IEnumerable<Workload> workloads, EndpointQuery query, Func<Workload, string?>? excluded)
+    {
+        var best = new List<(Workload, int)>();
+        var bestRank = 0;
+        foreach (var workload in workloads)
+        {
+            if (FellOut(workload, query, excluded) is not null)
+            {
+                continue;
+            }
+
+            var rank = Rank(workload, query);
+            if (rank > bestRank || best.Count == 0)
+            {
+                best.Clear();
+                bestRank = rank;
+            }
+
+            if (rank == bestRank)
+            {
+                best.Add((workload, EndpointSelector.TargetPort(workload, query.Service, query.Port)!.Value));
+            }
+        }
+
+        return new EndpointGroup([.. best]);
+    }
+
+    /// <summary>One of them, by capacity; null when there is none.</summary>
+    public (Workload Workload, int Port)? Choose(Random random)
+    {
+        if (_endpoints.Length == 0 || _capacityUpTo[^1] == 0)
+        {
+            return null;
+        }
+
+        var ticket = random.NextInt64(_capacityUpTo[^1]);
+        var index = Array.BinarySearch(_capacityUpTo, ticket + 1);
+        if (index < 0)
+        {
+            return _endpoints[~index];
+        }
+
+        // Those without capacity repeat the sum of the one before them.
+        while (index > 0 && _capacityUpTo[index - 1] == ticket + 1)
+        {
+            index--;
+        }
+
+        return _endpoints[index];
+    }
+
+    /// <summary>Why an endpoint cannot take such a connection; null when it can.</summary>
+    public static string? FellOut(Workload workload, EndpointQuery query, Func<Workload, string?>? excluded)
+    {
+        var service = query.Service;
+        if (workload.Status is WorkloadStatus.Unhealthy && service.LoadBalancing.HealthPolicy is HealthPolicy.OnlyHealthy)
+        {
+            return "it is unhealthy";
+        }
+
+        if (workload.Addresses.IsEmpty && workload.Hostname.Length == 0 && (workload.Network == query.Place.Network || workload.NetworkGateway is null))
+        {
+            return "it has neither an address nor a host name, nor a gateway to another network";
+        }
+
+        if (!query.IsWaypoint && !service.Ports.ContainsKey(query.Port))
+        {
+            return $"the service has no port {query.Port}";
+        }
+
+        if (EndpointSelector.TargetPort(workload, service, query.Port) is null)
+        {
+            return $"it maps port {query.Port} to none of its own";
+        }
+
+        if (service.LoadBalancing.Mode is LoadBalancingMode.Strict && Match(workload, query).Matched < service.LoadBalancing.RoutingPreferences.Length)
+        {
+            return $"it is not of the same {service.LoadBalancing.RoutingPreferences.First(scope => !IsSame(scope, workload, query.Place)).ToString().ToLowerInvariant()}";
+        }
+
+        return excluded?.Invoke(workload);
+    }
+
+    /// <summary>How near an endpoint is (ztunnel §7.3).</summary>
+    public static int Rank(Workload candidate, EndpointQuery query)
+    {
+        if (query.Service.LoadBalancing.Mode is not (LoadBalancingMode.Strict or LoadBalancingMode.Failover))
         {
             return 0;
         }
 
-        var preferences = balancing.RoutingPreferences;
+        var (matched, bonus) = Match(candidate, query);
+        return matched + bonus;
+    }
+
+    private static (int Matched, int Bonus) Match(Workload candidate, EndpointQuery query)
+    {
+        var preferences = query.Service.LoadBalancing.RoutingPreferences;
         var matched = 0;
         var bonus = 0;
         for (var i = 0; i < preferences.Length; i++)
         {
-            if (IsSame(preferences[i], candidate, source))
+            if (IsSame(preferences[i], candidate, query.Place))
             {
                 matched++;
 
@@ -99,10 +254,10 @@ public static class EndpointSelector
             }
         }
 
-        return balancing.Mode is LoadBalancingMode.Strict && matched != preferences.Length ? null : matched + bonus;
+        return (matched, bonus);
     }
 
-    private static bool IsSame(RoutingScope scope, Workload candidate, Workload source) => scope switch
+    private static bool IsSame(RoutingScope scope, Workload candidate, SourcePlace source) => scope switch
     {
         RoutingScope.Region => candidate.Locality.Region == source.Locality.Region,
         RoutingScope.Zone => candidate.Locality.Zone == source.Locality.Zone,
@@ -111,41 +266,4 @@ public static class EndpointSelector
         RoutingScope.Cluster => candidate.ClusterId == source.ClusterId,
         _ => candidate.Network == source.Network,
     };
-
-    private static (Workload Workload, int Port)? ByCapacity(List<(Workload Workload, int Port)> candidates, Random random)
-    {
-        var total = candidates.Sum(candidate => (long)candidate.Workload.Capacity);
-        if (total == 0)
-        {
-            return null;
-        }
-
-        var ticket = random.NextInt64(total);
-        foreach (var candidate in candidates)
-        {
-            ticket -= candidate.Workload.Capacity;
-            if (ticket < 0)
-            {
-                return candidate;
-            }
-        }
-
-        return candidates[^1];
-    }
-
-    private static IPAddress? AddressOf(Workload workload, IPFamilies families, IPAddress destination)
-    {
-        if (workload.Addresses.Contains(destination))
-        {
-            return destination;
-        }
-
-        var allowed = workload.Addresses.Where(address => families switch
-        {
-            IPFamilies.IPv4Only => address.AddressFamily is AddressFamily.InterNetwork,
-            IPFamilies.IPv6Only => address.AddressFamily is AddressFamily.InterNetworkV6,
-            _ => true,
-        }).ToList();
-        return allowed.Find(address => address.AddressFamily == destination.AddressFamily) ?? allowed.FirstOrDefault();
-    }
 }

@@ -11,12 +11,12 @@ public sealed class MeshEditor
     private readonly ImmutableDictionary<NetworkAddress, ImmutableArray<Workload>>.Builder _workloadsByAddress;
     private readonly ImmutableDictionary<WorkloadName, ImmutableArray<Workload>>.Builder _workloadsByName;
     private readonly ImmutableDictionary<NamespacedHostname, ImmutableArray<Workload>>.Builder _workloadsByHostname;
-    private readonly ImmutableDictionary<NamespacedHostname, ImmutableDictionary<string, Workload>>.Builder _endpoints;
+    private readonly ImmutableDictionary<NamespacedHostname, ServiceEndpoints>.Builder _endpoints;
     private readonly Dictionary<NamespacedHostname, ImmutableDictionary<string, Workload>.Builder> _editedEndpoints = [];
     private readonly ImmutableDictionary<NamespacedHostname, Service>.Builder _servicesByKey;
     private readonly ImmutableDictionary<NetworkAddress, ImmutableArray<Service>>.Builder _servicesByVip;
     private readonly ImmutableDictionary<string, ImmutableArray<Service>>.Builder _servicesByHostname;
-    private readonly ImmutableDictionary<NamespacedHostname, Service>.Builder _servicesWithRanges;
+    private readonly ImmutableDictionary<string, PrefixTree<Service>>.Builder _servicesByRange;
     private readonly Dictionary<string, L4Authorization> _policies = [];
     private readonly HashSet<string> _removedPolicies = [];
 
@@ -31,7 +31,7 @@ public sealed class MeshEditor
         _servicesByKey = before.ServicesByKey.ToBuilder();
         _servicesByVip = before.ServicesByVip.ToBuilder();
         _servicesByHostname = before.ServicesByHostname.ToBuilder();
-        _servicesWithRanges = before.ServicesWithRanges.ToBuilder();
+        _servicesByRange = before.ServicesByRange.ToBuilder();
     }
 
     /// <summary>Adds a workload, or replaces the one with its UID.</summary>
@@ -98,9 +98,9 @@ public sealed class MeshEditor
             Add(_servicesByVip, vip, service);
         }
 
-        if (!service.CidrVips.IsEmpty)
+        foreach (var vip in service.CidrVips.Distinct())
         {
-            _servicesWithRanges[service.Key] = service;
+            _servicesByRange[vip.Network] = _servicesByRange.GetValueOrDefault(vip.Network, PrefixTree<Service>.Empty).Add(vip.Range, service);
         }
     }
 
@@ -119,7 +119,19 @@ public sealed class MeshEditor
             Remove(_servicesByVip, vip, service);
         }
 
-        _servicesWithRanges.Remove(key);
+        foreach (var vip in service.CidrVips.Distinct())
+        {
+            var left = _servicesByRange[vip.Network].Remove(vip.Range, service);
+            if (left.IsEmpty)
+            {
+                _servicesByRange.Remove(vip.Network);
+            }
+            else
+            {
+                _servicesByRange[vip.Network] = left;
+            }
+        }
+
         return true;
     }
 
@@ -144,7 +156,7 @@ public sealed class MeshEditor
         {
             if (endpoints.Count > 0)
             {
-                _endpoints[service] = endpoints.ToImmutable();
+                _endpoints[service] = new ServiceEndpoints(endpoints.ToImmutable());
             }
             else
             {
@@ -162,7 +174,7 @@ public sealed class MeshEditor
             ServicesByKey = _servicesByKey.ToImmutable(),
             ServicesByVip = _servicesByVip.ToImmutable(),
             ServicesByHostname = _servicesByHostname.ToImmutable(),
-            ServicesWithRanges = _servicesWithRanges.ToImmutable(),
+            ServicesByRange = _servicesByRange.ToImmutable(),
             Policies = _policies.Count + _removedPolicies.Count == 0 ? _before.Policies : _before.Policies.With(_policies.Values, _removedPolicies),
         };
     }
@@ -197,7 +209,7 @@ public sealed class MeshEditor
     {
         if (!_editedEndpoints.TryGetValue(service, out var endpoints))
         {
-            endpoints = _endpoints.GetValueOrDefault(service, ImmutableDictionary<string, Workload>.Empty).ToBuilder();
+            endpoints = _endpoints.GetValueOrDefault(service, ServiceEndpoints.None).ByUid.ToBuilder();
             _editedEndpoints.Add(service, endpoints);
         }
 

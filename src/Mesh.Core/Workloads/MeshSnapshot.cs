@@ -17,8 +17,7 @@ public sealed class MeshSnapshot
 
     internal ImmutableDictionary<NamespacedHostname, ImmutableArray<Workload>> WorkloadsByHostname { get; init; } = ImmutableDictionary<NamespacedHostname, ImmutableArray<Workload>>.Empty;
 
-    internal ImmutableDictionary<NamespacedHostname, ImmutableDictionary<string, Workload>> Endpoints { get; init; } =
-        ImmutableDictionary<NamespacedHostname, ImmutableDictionary<string, Workload>>.Empty;
+    internal ImmutableDictionary<NamespacedHostname, ServiceEndpoints> Endpoints { get; init; } = ImmutableDictionary<NamespacedHostname, ServiceEndpoints>.Empty;
 
     internal ImmutableDictionary<NamespacedHostname, Service> ServicesByKey { get; init; } = ImmutableDictionary<NamespacedHostname, Service>.Empty;
 
@@ -27,7 +26,8 @@ public sealed class MeshSnapshot
     internal ImmutableDictionary<string, ImmutableArray<Service>> ServicesByHostname { get; init; } =
         ImmutableDictionary.Create<string, ImmutableArray<Service>>(StringComparer.OrdinalIgnoreCase);
 
-    internal ImmutableDictionary<NamespacedHostname, Service> ServicesWithRanges { get; init; } = ImmutableDictionary<NamespacedHostname, Service>.Empty;
+    // By network.
+    internal ImmutableDictionary<string, PrefixTree<Service>> ServicesByRange { get; init; } = ImmutableDictionary<string, PrefixTree<Service>>.Empty;
 
     /// <summary>All workloads, in no particular order.</summary>
     public IEnumerable<Workload> Workloads => WorkloadsByUid.Values;
@@ -89,23 +89,20 @@ public sealed class MeshSnapshot
             return exact;
         }
 
+        if (!ServicesByRange.TryGetValue(vip.Network, out var ranges))
+        {
+            return null;
+        }
+
         Service? best = null;
         var bestRank = (false, -1, false);
-        foreach (var service in ServicesWithRanges.Values)
+        foreach (var (service, length) in ranges.Covering(vip.Address))
         {
-            if (!IsVisible(service, clientNamespace))
+            var rank = (service.Namespace == clientNamespace, length, service.Canonical);
+            if (IsVisible(service, clientNamespace) && (best is null || rank.CompareTo(bestRank) > 0))
             {
-                continue;
-            }
-
-            foreach (var range in service.CidrVips)
-            {
-                var rank = (service.Namespace == clientNamespace, range.Range.PrefixLength, service.Canonical);
-                if (range.Network == vip.Network && range.Range.Contains(vip.Address) && (best is null || rank.CompareTo(bestRank) > 0))
-                {
-                    best = service;
-                    bestRank = rank;
-                }
+                best = service;
+                bestRank = rank;
             }
         }
 
@@ -118,7 +115,7 @@ public sealed class MeshSnapshot
 
     /// <summary>The workloads behind a service, by UID; healthy or not.</summary>
     public IReadOnlyDictionary<string, Workload> EndpointsOf(NamespacedHostname service) =>
-        Endpoints.GetValueOrDefault(service, ImmutableDictionary<string, Workload>.Empty);
+        Endpoints.GetValueOrDefault(service, ServiceEndpoints.None).ByUid;
 
     private static Workload? First(ImmutableArray<Workload> workloads) => workloads.IsDefaultOrEmpty ? null : workloads[0];
 

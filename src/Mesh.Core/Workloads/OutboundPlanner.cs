@@ -19,7 +19,9 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     /// <param name="sourceAddress">The address that it connects from.</param>
     /// <param name="destination">Where it means to go.</param>
     /// <param name="random">The randomness, for endpoints and weighted waypoints.</param>
-    public OutboundPlan Plan(MeshSnapshot mesh, Workload source, IPAddress sourceAddress, IPEndPoint destination, Random random)
+    /// <param name="excluded">Says of a workload why it must not be chosen among others now, or null; null to exclude none.</param>
+    public OutboundPlan Plan(
+        MeshSnapshot mesh, Workload source, IPAddress sourceAddress, IPEndPoint destination, Random random, Func<Workload, string?>? excluded = null)
     {
         ArgumentNullException.ThrowIfNull(mesh);
         ArgumentNullException.ThrowIfNull(source);
@@ -34,15 +36,16 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
 
         var address = new NetworkAddress(source.Network, destination.Address);
         var workload = mesh.FindWorkload(address);
+        var request = new Request(mesh, source, destination, destination.ToString(), random, excluded);
         if (mesh.FindService(address, source.Namespace) is { } service)
         {
             // Where a workload has the address too, the service's waypoint is not meant (ztunnel §7.1 step 3), but its endpoints are (step 4).
-            return ToService(mesh, source, destination, destination.ToString(), service, workload is null ? WaypointOf(service, random) : null, random);
+            return ToService(request, service, workload is null ? WaypointOf(service, random) : null);
         }
 
         return workload is null
             ? new OutboundPlan.Passthrough(destination, $"neither a service nor a workload of the mesh has the address {address}")
-            : ToWorkload(mesh, source, sourceAddress, destination, workload, random);
+            : ToWorkload(request, sourceAddress, workload);
     }
 
     /// <summary>Decides on one connection to a host name. Null when the mesh has no service of that name that the source can see.</summary>
@@ -52,7 +55,8 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     /// <param name="hostname">The name of a service.</param>
     /// <param name="port">The service's port.</param>
     /// <param name="random">The randomness, for endpoints and weighted waypoints.</param>
-    public OutboundPlan? Plan(MeshSnapshot mesh, Workload source, string hostname, int port, Random random)
+    /// <param name="excluded">Says of a workload why it must not be chosen among others now, or null; null to exclude none.</param>
+    public OutboundPlan? Plan(MeshSnapshot mesh, Workload source, string hostname, int port, Random random, Func<Workload, string?>? excluded = null)
     {
         ArgumentNullException.ThrowIfNull(mesh);
         ArgumentNullException.ThrowIfNull(source);
@@ -65,14 +69,15 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
 
         // The address decides the family only.
         var address = service.Vips.FirstOrDefault(vip => vip.Network == source.Network).Address ?? IPAddress.Any;
-        return ToService(mesh, source, new IPEndPoint(address, port), $"{service.Hostname}:{port}", service, WaypointOf(service, random), random);
+        return ToService(new Request(mesh, source, new IPEndPoint(address, port), $"{service.Hostname}:{port}", random, excluded), service, WaypointOf(service, random));
     }
 
-    private OutboundPlan ToService(MeshSnapshot mesh, Workload source, IPEndPoint destination, string authority, Service service, GatewayAddress? waypoint, Random random)
+    private OutboundPlan ToService(Request request, Service service, GatewayAddress? waypoint)
     {
+        var (mesh, source, destination) = (request.Mesh, request.Source, request.Destination);
         if (waypoint is not null)
         {
-            return ToGateway(mesh, source, destination, authority, waypoint, service, $"the waypoint of service {service.Key}", random);
+            return ToWaypoint(request, waypoint, service, $"the waypoint of service {service.Key}");
         }
 
         if (service.LoadBalancing.Mode is LoadBalancingMode.Passthrough)
@@ -80,90 +85,154 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
             return new OutboundPlan.Passthrough(destination, $"service {service.Key} is load-balanced by passthrough");
         }
 
-        if (EndpointSelector.Select(mesh, service, destination.Port, source, destination.Address, random) is not { } endpoint)
+        var choice = request.Choice(service, destination.Port, isWaypoint: false);
+        if (request.Select(service, destination.Port, isWaypoint: false, destination.Address) is not { } endpoint)
         {
             return new OutboundPlan.Refused(
                 service,
                 service.Ports.ContainsKey(destination.Port)
                     ? $"no healthy upstream: none of the {mesh.EndpointsOf(service.Key).Count} endpoints of service {service.Key} can take port {destination.Port}"
-                    : $"no healthy upstream: service {service.Key} has no port {destination.Port}; it has {string.Join(", ", service.Ports.Keys.Order())}");
+                    : $"no healthy upstream: service {service.Key} has no port {destination.Port}; it has {string.Join(", ", service.Ports.Keys.Order())}")
+            { Choice = choice };
         }
 
         if (endpoint.Workload.Network != source.Network)
         {
-            return new OutboundPlan.Refused(service, $"endpoint {endpoint.Workload.Uid} is on network '{endpoint.Workload.Network}'; other networks cannot be reached");
+            return ToOtherNetwork(request, endpoint.Workload, service, service, $"endpoint {endpoint.Workload.Uid} of service {service.Key}") with { Choice = choice };
         }
 
-        return endpoint.Address is null
-            ? new OutboundPlan.Refused(service, $"endpoint {endpoint.Workload.Uid} of service {service.Key} has no address")
-            : Direct(endpoint.Workload, new IPEndPoint(endpoint.Address, endpoint.Port), service, $"an endpoint of service {service.Key}");
+        return Direct(endpoint.Workload, endpoint.Address, endpoint.Port, service, $"an endpoint of service {service.Key}") with { Choice = choice };
     }
 
-    private OutboundPlan ToWorkload(MeshSnapshot mesh, Workload source, IPAddress sourceAddress, IPEndPoint destination, Workload workload, Random random)
+    private OutboundPlan ToWorkload(Request request, IPAddress sourceAddress, Workload workload)
     {
-        if (workload.Waypoint is not { } waypoint || IsWaypoint(mesh, source, sourceAddress, waypoint))
+        if (workload.Waypoint is not { } waypoint || IsWaypoint(request.Mesh, request.Source, sourceAddress, waypoint))
         {
-            return Direct(workload, destination, null, "the workload that was addressed");
+            return Direct(workload, request.Destination.Address, request.Destination.Port, null, "the workload that was addressed");
         }
 
-        return ToGateway(mesh, source, destination, destination.ToString(), waypoint, null, $"the waypoint of workload {workload.Uid}", random);
+        return ToWaypoint(request, waypoint, null, $"the waypoint of workload {workload.Uid}");
     }
 
-    private OutboundPlan Direct(Workload workload, IPEndPoint target, Service? service, string what)
+    private OutboundPlan Direct(Workload workload, IPAddress? address, int port, Service? service, string what)
     {
+        if (address is null)
+        {
+            return Resolved(workload, null, service, what, found => Direct(workload, found, port, service, what));
+        }
+
+        var target = new IPEndPoint(address, port);
         if (workload.Protocol is not TunnelProtocol.Hbone)
         {
             return new OutboundPlan.Tcp(target, workload, service, $"{workload.Uid}, {what}, does not take HBONE");
         }
 
         return new OutboundPlan.Hbone(
-            new IPEndPoint(target.Address, hbonePort), target.ToString(), Peers(service, workload), workload, service, $"{workload.Uid}, {what}, takes HBONE");
+            new IPEndPoint(address, hbonePort), target.ToString(), Peers(service, workload), workload, service, $"{workload.Uid}, {what}, takes HBONE");
     }
 
     // The waypoint gets the target as the client dialled it. A reference that leads nowhere is an error: going round the waypoint would go round its policies.
-    private static OutboundPlan ToGateway(
-        MeshSnapshot mesh, Workload source, IPEndPoint destination, string authority, GatewayAddress gateway, Service? service, string what, Random random)
+    private static OutboundPlan ToWaypoint(Request request, GatewayAddress waypoint, Service? service, string what)
     {
-        var (workload, address, port, gatewayService) = Resolve(mesh, source, destination.Address, gateway, random);
-        if (workload is null || address is null)
+        var found = Resolve(request, waypoint, isWaypoint: true);
+        if (found is not { } gateway)
         {
-            return new OutboundPlan.Refused(service, $"{what}, {gateway}, cannot be reached: unknown, or without a healthy endpoint");
+            return new OutboundPlan.Refused(service, $"{what}, {waypoint}, cannot be reached: unknown, or without a healthy endpoint") { Choice = request.ChoiceOf(waypoint, true) };
         }
 
-        return workload.Network != source.Network
-            ? new OutboundPlan.Refused(service, $"{what}, {workload.Uid}, is on network '{workload.Network}'; other networks cannot be reached")
-            : new OutboundPlan.Hbone(
-                new IPEndPoint(address, port), authority, Peers(gatewayService, workload), workload, service, $"{workload.Uid} is {what}");
+        var workload = gateway.Workload;
+        if (workload.Network != request.Source.Network)
+        {
+            return service is null
+                ? new OutboundPlan.Refused(null, $"{what}, {workload.Uid}, is on network '{workload.Network}', which only services can be reached on")
+                : ToOtherNetwork(request, workload, service, gateway.Service, $"{workload.Uid}, {what}");
+        }
+
+        return Resolved(
+            workload,
+            gateway.Address,
+            service,
+            what,
+            address => new OutboundPlan.Hbone(
+                new IPEndPoint(address, gateway.Port), request.Authority, Peers(gateway.Service, workload), workload, service, $"{workload.Uid} is {what}"))
+            with
+        { Choice = gateway.Choice };
     }
 
-    private static (Workload? Workload, IPAddress? Address, int Port, Service? Service) Resolve(
-        MeshSnapshot mesh, Workload source, IPAddress destination, GatewayAddress gateway, Random random)
+    // ztunnel §7.5. Nobody but the service says who may answer behind the gateway; one that says nothing accepts nobody.
+    private static OutboundPlan ToOtherNetwork(Request request, Workload target, Service service, Service? namedBy, string what)
     {
-        Service? service = null;
-        Workload? workload = null;
-        var family = destination;
-        if (gateway.Hostname is { } hostname)
+        if (target.NetworkGateway is not { } reference)
         {
-            service = mesh.FindService(hostname);
-            workload = service is null ? mesh.FindWorkload(hostname) : null;
-        }
-        else if (gateway.Address is { } address)
-        {
-            workload = mesh.FindWorkload(address);
-            service = workload is null ? mesh.FindService(address, source.Namespace) : null;
-            family = address.Address;
+            return new OutboundPlan.Refused(service, $"{what} is on network '{target.Network}', and has no gateway to it");
         }
 
-        if (service is null)
+        if (Resolve(request, reference, isWaypoint: false) is not { } gateway)
         {
-            var own = workload?.Addresses.FirstOrDefault(candidate => candidate.Equals(family))
-                ?? workload?.Addresses.FirstOrDefault(candidate => candidate.AddressFamily == family.AddressFamily)
-                ?? workload?.Addresses.FirstOrDefault();
-            return (workload, own, gateway.HboneMtlsPort, null);
+            return new OutboundPlan.Refused(service, $"{what} is on network '{target.Network}', and its gateway, {reference}, cannot be reached: unknown, or without a healthy endpoint");
         }
 
-        var endpoint = EndpointSelector.Select(mesh, service, gateway.HboneMtlsPort, source, family, random);
-        return (endpoint?.Workload, endpoint?.Address, endpoint?.Port ?? 0, service);
+        var names = namedBy?.SubjectAltNames ?? [];
+        var peers = Identities(names);
+        if (peers.IsEmpty)
+        {
+            return new OutboundPlan.Refused(
+                service, $"{what} is on network '{target.Network}', and {(namedBy is null ? "no service names" : $"service {namedBy.Key} does not name")} the identities that it may have there (subjectAltNames)");
+        }
+
+        return Resolved(
+            gateway.Workload,
+            gateway.Address,
+            service,
+            "the gateway",
+            address => new OutboundPlan.DoubleHbone(
+                new IPEndPoint(address, gateway.Port),
+                Peers(gateway.Service, gateway.Workload),
+                $"{service.Hostname}:{request.Destination.Port}",
+                peers,
+                gateway.Workload,
+                service,
+                (int)Math.Clamp(target.Capacity, 1, int.MaxValue),
+                $"{what} is on network '{target.Network}', reached through gateway {gateway.Workload.Uid}"));
+    }
+
+    private static OutboundPlan Resolved(Workload workload, IPAddress? address, Service? service, string what, Func<IPAddress, OutboundPlan> with)
+    {
+        if (address is not null)
+        {
+            return with(address);
+        }
+
+        return workload.Hostname.Length == 0
+            ? new OutboundPlan.Refused(service, $"{workload.Uid}, {what}, has no address of a family that may be used")
+            : new OutboundPlan.Unresolved(workload.Hostname, workload, service, with, $"{workload.Uid}, {what}, has no address but the host name {workload.Hostname}");
+    }
+
+    private static Gateway? Resolve(Request request, GatewayAddress reference, bool isWaypoint)
+    {
+        var (workload, service) = Find(request.Mesh, request.Source, reference);
+        var family = reference.Address?.Address ?? request.Destination.Address;
+        if (service is not null)
+        {
+            var choice = request.Choice(service, reference.HboneMtlsPort, isWaypoint);
+            return request.Select(service, reference.HboneMtlsPort, isWaypoint, family) is { } endpoint
+                ? new Gateway(endpoint.Workload, endpoint.Address, endpoint.Port, service, choice)
+                : null;
+        }
+
+        return workload is null ? null : new Gateway(workload, EndpointSelector.AddressOf(workload, IPFamilies.Automatic, family), reference.HboneMtlsPort, null, null);
+    }
+
+    // By name a service goes first, by address a workload (ztunnel §7.4).
+    private static (Workload? Workload, Service? Service) Find(MeshSnapshot mesh, Workload source, GatewayAddress reference)
+    {
+        if (reference.Hostname is { } hostname)
+        {
+            return mesh.FindService(hostname) is { } named ? (null, named) : (mesh.FindWorkload(hostname), null);
+        }
+
+        var address = reference.Address!.Value;
+        return mesh.FindWorkload(address) is { } workload ? (workload, null) : (null, mesh.FindService(address, source.Namespace));
     }
 
     private static GatewayAddress? WaypointOf(Service service, Random random)
@@ -190,29 +259,43 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     // ztunnel §7.1 step 6: a waypoint's own traffic to the workloads behind it must not come back to it.
     private static bool IsWaypoint(MeshSnapshot mesh, Workload source, IPAddress sourceAddress, GatewayAddress waypoint)
     {
-        IEnumerable<Workload> candidates = waypoint switch
+        var (workload, service) = Find(mesh, source, waypoint);
+        if (service is not null)
         {
-            { Hostname: { } hostname } when mesh.FindService(hostname) is { } service => mesh.EndpointsOf(service.Key).Values,
-            { Hostname: { } hostname } => mesh.FindWorkload(hostname) is { } named ? [named] : [],
-            { Address: { } address } when mesh.FindWorkload(address) is { } owner => [owner],
-            { Address: { } address } when mesh.FindService(address, source.Namespace) is { } service => mesh.EndpointsOf(service.Key).Values,
-            _ => [],
-        };
-        return candidates.Any(candidate => candidate.Identity == source.Identity && candidate.Addresses.Contains(sourceAddress));
+            return mesh.EndpointsOf(service.Key).TryGetValue(source.Uid, out var endpoint) && endpoint.Addresses.Contains(sourceAddress);
+        }
+
+        return workload is not null && workload.Identity == source.Identity && workload.Addresses.Contains(sourceAddress);
     }
 
-    private static ImmutableArray<SpiffeId> Peers(Service? service, Workload workload)
+    private static ImmutableArray<SpiffeId> Peers(Service? service, Workload workload) => Identities(service?.SubjectAltNames ?? []).Add(workload.Identity);
+
+    private static ImmutableArray<SpiffeId> Identities(ImmutableArray<string> names)
     {
-        var peers = ImmutableArray.CreateBuilder<SpiffeId>();
-        foreach (var name in service?.SubjectAltNames ?? [])
+        var identities = ImmutableArray.CreateBuilder<SpiffeId>(names.Length);
+        foreach (var name in names)
         {
             if (SpiffeId.TryParse(name, out var id, out _))
             {
-                peers.Add(id);
+                identities.Add(id);
             }
         }
 
-        peers.Add(workload.Identity);
-        return peers.ToImmutable();
+        return identities.ToImmutable();
+    }
+
+    private sealed record Gateway(Workload Workload, IPAddress? Address, int Port, Service? Service, EndpointChoice? Choice);
+
+    /// <summary>What is asked.</summary>
+    private sealed record Request(MeshSnapshot Mesh, Workload Source, IPEndPoint Destination, string Authority, Random Random, Func<Workload, string?>? Excluded)
+    {
+        public SelectedEndpoint? Select(Service service, int port, bool isWaypoint, IPAddress family) =>
+            EndpointSelector.Select(Mesh, service, port, isWaypoint, Source, family, Random, Excluded);
+
+        public EndpointChoice Choice(Service service, int port, bool isWaypoint) =>
+            new(service, port, () => EndpointSelector.Explain(Mesh, new EndpointQuery(service, port, isWaypoint, SourcePlace.Of(Source)), Excluded));
+
+        public EndpointChoice? ChoiceOf(GatewayAddress reference, bool isWaypoint) =>
+            Find(Mesh, Source, reference).Service is { } service ? Choice(service, reference.HboneMtlsPort, isWaypoint) : null;
     }
 }

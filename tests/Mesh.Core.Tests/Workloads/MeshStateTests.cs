@@ -198,7 +198,10 @@ public sealed class MeshStateTests(ITestOutputHelper output)
         AssertSameIndex(expected.ServicesByHostname, actual.ServicesByHostname);
         AssertSameIndex(EndpointsOf(expected), EndpointsOf(actual));
         Assert.Equal(expected.ServicesByKey.OrderBy(pair => pair.Key.ToString()), actual.ServicesByKey.OrderBy(pair => pair.Key.ToString()));
-        Assert.Equal(expected.ServicesWithRanges.OrderBy(pair => pair.Key.ToString()), actual.ServicesWithRanges.OrderBy(pair => pair.Key.ToString()));
+        var inRange = System.Net.IPAddress.Parse("10.9.0.77");
+        Assert.Equal(
+            expected.ServicesByRange.SelectMany(pair => pair.Value.Covering(inRange)).OrderBy(one => one.Value.Key.ToString()),
+            actual.ServicesByRange.SelectMany(pair => pair.Value.Covering(inRange)).OrderBy(one => one.Value.Key.ToString()));
     }
 
     private static void AssertSameIndex<TKey, TValue>(IEnumerable<KeyValuePair<TKey, ImmutableArray<TValue>>> expected, IEnumerable<KeyValuePair<TKey, ImmutableArray<TValue>>> actual)
@@ -208,7 +211,7 @@ public sealed class MeshStateTests(ITestOutputHelper output)
         where TKey : notnull => [.. from pair in index orderby pair.Key.ToString() from value in pair.Value select (pair.Key, value)];
 
     private static IEnumerable<KeyValuePair<NamespacedHostname, ImmutableArray<Workload>>> EndpointsOf(MeshSnapshot mesh) => mesh.Endpoints.Select(pair =>
-        KeyValuePair.Create(pair.Key, pair.Value.OrderBy(one => one.Key).Select(one => one.Value).ToImmutableArray()));
+        KeyValuePair.Create(pair.Key, pair.Value.ByUid.OrderBy(one => one.Key).Select(one => one.Value).ToImmutableArray()));
 
     private MeshChange ChangeBy(Action<MeshEditor> edit)
     {

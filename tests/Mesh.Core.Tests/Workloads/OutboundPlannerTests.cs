@@ -178,11 +178,134 @@ public sealed class OutboundPlannerTests
     }
 
     [Fact]
-    public void An_endpoint_on_another_network_is_refused_with_the_reason()
+    public void An_endpoint_on_another_network_without_a_gateway_is_refused_with_the_reason()
     {
-        var far = Cart with { Network = "far", NetworkGateway = GatewayAt("10.0.0.9") };
-        var plan = Assert.IsType<OutboundPlan.Refused>(Plan("10.96.0.2:80", Web, far, CartService));
-        Assert.Equal("endpoint c1//Pod/shop/cart is on network 'far'; other networks cannot be reached", plan.Why);
+        var plan = Assert.IsType<OutboundPlan.Refused>(Plan("10.96.0.2:80", Web, Cart with { Network = "far" }, CartService));
+        Assert.Equal($"endpoint c1//Pod/shop/cart of service shop/{CartHost} is on network 'far', and has no gateway to it", plan.Why);
+    }
+
+    [Fact]
+    public void An_endpoint_on_another_network_is_reached_by_a_tunnel_within_a_tunnel()
+    {
+        var plan = Assert.IsType<OutboundPlan.DoubleHbone>(Plan("10.96.0.2:80", Web, Far, Gateway, NamedService));
+        Assert.Equal(IPEndPoint.Parse("10.0.0.8:15008"), plan.NextHop);
+        Assert.Equal(Gateway.Identity, Assert.Single(plan.GatewayPeers));
+        Assert.Equal($"{CartHost}:80", plan.Authority);
+        Assert.Equal(["spiffe://cluster.local/ns/shop/sa/cart"], plan.Peers.Select(peer => peer.ToString()));
+        Assert.Equal(7, plan.Capacity);
+        Assert.Equal($"endpoint c1//Pod/shop/cart of service shop/{CartHost} is on network 'far', reached through gateway c1//Pod/shop/gateway", plan.Why);
+    }
+
+    [Fact]
+    public void A_gateway_is_found_by_the_host_name_of_its_service_whose_port_leads_to_its_own()
+    {
+        var gateways = Service("gateways", "10.96.0.8") with { Ports = Ports((15009, 15008)), SubjectAltNames = ["spiffe://cluster.local/ns/shop/sa/gateways"] };
+        var gateway = Workload("gateway", "10.0.0.8", gateways.Key);
+        var far = Far with { NetworkGateway = new GatewayAddress(gateways.Key, 15009) };
+        var plan = Assert.IsType<OutboundPlan.DoubleHbone>(Plan("10.96.0.2:80", Web, far, gateway, gateways, NamedService));
+        Assert.Equal(IPEndPoint.Parse("10.0.0.8:15008"), plan.NextHop);
+        Assert.Equal(["spiffe://cluster.local/ns/shop/sa/gateways", "spiffe://cluster.local/ns/shop/sa/gateway"], plan.GatewayPeers.Select(peer => peer.ToString()));
+    }
+
+    [Fact]
+    public void A_gateway_that_cannot_be_found_is_an_error()
+    {
+        var plan = Assert.IsType<OutboundPlan.Refused>(Plan("10.96.0.2:80", Web, Far, NamedService));
+        Assert.EndsWith("its gateway, /10.0.0.8, cannot be reached: unknown, or without a healthy endpoint", plan.Why, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_service_that_names_no_identities_is_not_reached_on_another_network()
+    {
+        var plan = Assert.IsType<OutboundPlan.Refused>(Plan("10.96.0.2:80", Web, Far, Gateway, CartService));
+        Assert.EndsWith($"service shop/{CartHost} does not name the identities that it may have there (subjectAltNames)", plan.Why, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_waypoint_on_another_network_is_reached_through_its_gateway_for_the_service_that_was_addressed()
+    {
+        var waypoints = Service("waypoints", "10.96.0.9") with { Ports = Ports((15008, 15008)), SubjectAltNames = ["spiffe://cluster.local/ns/shop/sa/waypoint"] };
+        var waypoint = Workload("waypoint", "10.0.0.9", waypoints.Key) with { Addresses = [], Network = "far", NetworkGateway = GatewayAt("10.0.0.8") };
+        var service = CartService with { Waypoint = new GatewayAddress(waypoints.Key, 15008) };
+        var plan = Assert.IsType<OutboundPlan.DoubleHbone>(Plan("10.96.0.2:80", Web, Cart, waypoint, Gateway, waypoints, service));
+        Assert.Equal($"{CartHost}:80", plan.Authority);
+        Assert.Equal(["spiffe://cluster.local/ns/shop/sa/waypoint"], plan.Peers.Select(peer => peer.ToString()));
+    }
+
+    [Fact]
+    public void A_healthy_endpoint_far_away_goes_before_an_unhealthy_one_here()
+    {
+        var here = Workload("here", "10.0.0.3", CartKey) with { Status = WorkloadStatus.Unhealthy };
+        var service = NamedService with { LoadBalancing = new LoadBalancing(LoadBalancingMode.Failover, [RoutingScope.Network], HealthPolicy.OnlyHealthy) };
+        Assert.IsType<OutboundPlan.DoubleHbone>(Plan("10.96.0.2:80", Web, Far, here, Gateway, service));
+        Assert.IsType<OutboundPlan.Hbone>(Plan("10.96.0.2:80", Web, Far, here with { Status = WorkloadStatus.Healthy }, Gateway, service));
+    }
+
+    [Fact]
+    public void An_endpoint_with_nothing_but_a_host_name_has_it_resolved_first()
+    {
+        var cart = Cart with { Addresses = [], Hostname = "cart.example" };
+        var plan = Assert.IsType<OutboundPlan.Unresolved>(Plan("10.96.0.2:80", Web, cart, CartService));
+        Assert.Equal("cart.example", plan.Hostname);
+        var then = Assert.IsType<OutboundPlan.Hbone>(plan.With(IPAddress.Parse("203.0.113.5")));
+        Assert.Equal(IPEndPoint.Parse("203.0.113.5:15008"), then.NextHop);
+        Assert.Equal("203.0.113.5:8080", then.Authority);
+    }
+
+    [Fact]
+    public void A_waypoint_need_not_declare_its_port_when_it_has_an_application_tunnel()
+    {
+        var gateway = Service("gateway", "10.96.0.9") with { Ports = Ports() };
+        var waypoint = Workload("waypoint", "10.0.0.9", gateway.Key) with { ApplicationTunnel = new ApplicationTunnel(ApplicationTunnelProtocol.Proxy, 15088) };
+        var service = CartService with { Waypoint = new GatewayAddress(gateway.Key, 15008) };
+        var plan = Assert.IsType<OutboundPlan.Hbone>(Plan("10.96.0.2:80", Web, Cart, waypoint, gateway, service));
+        Assert.Equal(IPEndPoint.Parse("10.0.0.9:15008"), plan.NextHop);
+    }
+
+    [Fact]
+    public void A_plan_tells_what_became_of_each_endpoint()
+    {
+        var mesh = Of(
+            Web,
+            Workload("good", "10.0.0.2", CartKey),
+            Workload("ill", "10.0.0.3", CartKey) with { Status = WorkloadStatus.Unhealthy },
+            Workload("tried", "10.0.0.4", CartKey),
+            Workload("far", "10.0.0.5", CartKey) with { Network = "far", Addresses = [] },
+            CartService);
+        var plan = Planner.Plan(
+            mesh, Web, IPAddress.Parse("10.0.0.1"), IPEndPoint.Parse("10.96.0.2:80"), new Random(1), workload => workload.Name == "tried" ? "it was tried already" : null);
+        Assert.Equal(
+            $"""
+            c1//Pod/shop/good, an endpoint of service shop/{CartHost}, takes HBONE
+              c1//Pod/shop/good: may be chosen
+              c1//Pod/shop/far: it has neither an address nor a host name, nor a gateway to another network
+              c1//Pod/shop/ill: it is unhealthy
+              c1//Pod/shop/tried: it was tried already
+            """,
+            plan.Explain());
+    }
+
+    [Fact]
+    public void Endpoints_of_lower_rank_take_over_when_the_nearest_are_excluded()
+    {
+        var near = Workload("near", "10.0.0.3", CartKey) with { Node = "n1" };
+        var service = CartService with { LoadBalancing = new LoadBalancing(LoadBalancingMode.Failover, [RoutingScope.Node], HealthPolicy.OnlyHealthy) };
+        var mesh = Of(Web with { Node = "n1" }, Cart, near, service);
+        var source = mesh.FindWorkload(Web.Uid)!;
+        OutboundPlan.Hbone PlanWithout(string? name) => (OutboundPlan.Hbone)Planner.Plan(
+            mesh, source, IPAddress.Parse("10.0.0.1"), IPEndPoint.Parse("10.96.0.2:80"), new Random(1), name is null ? null : workload => workload.Name == name ? "excluded" : null);
+        Assert.Equal("near", PlanWithout(null).Workload.Name);
+        Assert.Equal("cart", PlanWithout("near").Workload.Name);
+    }
+
+    [Fact]
+    public void An_endpoint_that_turns_healthy_or_a_policy_that_allows_all_counts_at_once()
+    {
+        var state = new MeshState();
+        state.Replace([Web, Cart with { Status = WorkloadStatus.Unhealthy }], [CartService], []);
+        Assert.IsType<OutboundPlan.Refused>(Plan("10.96.0.2:80", state.Current, new Random(1)));
+        state.Update(mesh => mesh.Upsert(CartService with { LoadBalancing = LoadBalancing.Default with { HealthPolicy = HealthPolicy.AllowAll } }));
+        Assert.IsType<OutboundPlan.Hbone>(Plan("10.96.0.2:80", state.Current, new Random(1)));
     }
 
     [Fact]
@@ -206,6 +329,10 @@ public sealed class OutboundPlannerTests
         var plan = Assert.IsType<OutboundPlan.Refused>(Plan(destination, Web));
         Assert.StartsWith("attempted recursive call to ourselves", plan.Why, StringComparison.Ordinal);
     }
+
+    private static readonly Workload Gateway = Workload("gateway", "10.0.0.8");
+    private static readonly Workload Far = Cart with { Addresses = [], Network = "far", NetworkGateway = GatewayAt("10.0.0.8"), Capacity = 7 };
+    private static readonly Service NamedService = CartService with { SubjectAltNames = ["spiffe://cluster.local/ns/shop/sa/cart"] };
 
     private static OutboundPlan Plan(string destination, params object[] members) => Plan(destination, Of(members), new Random(1));
 
