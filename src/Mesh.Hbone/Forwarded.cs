@@ -11,6 +11,9 @@ public sealed record Forwarded(string? For, string? Host)
     /// <summary>The header's name.</summary>
     public const string HeaderName = "forwarded";
 
+    /// <summary>The name of the header by which the inner request of double HBONE names the network of the client (ztunnel §2.3).</summary>
+    public const string NetworkHeaderName = "x-forwarded-network";
+
     /// <summary>Describes a client and the service that it addressed.</summary>
     /// <param name="client">The client's address.</param>
     /// <param name="host">The host name of the service; null when none was addressed.</param>

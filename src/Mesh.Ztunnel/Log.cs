@@ -1,4 +1,5 @@
 using System.Net;
+using Mesh.Core.Workloads;
 using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel;
@@ -9,8 +10,8 @@ internal static partial class Log
     [LoggerMessage(3010, LogLevel.Debug, "{Note}")]
     public static partial void DryRun(this ILogger logger, string note);
 
-    [LoggerMessage(3011, LogLevel.Information, "proxy of {Workload} listens on {Address}: inbound {HbonePort}, outbound {OutboundPort}, socks5 {Socks5}")]
-    public static partial void Listening(this ILogger logger, WorkloadInfo workload, string address, int hbonePort, int outboundPort, string socks5);
+    [LoggerMessage(3011, LogLevel.Information, "proxy of {Workload} listens on {Address}: inbound {HbonePort} and {PassthroughPort}, outbound {OutboundPort}, socks5 {Socks5}")]
+    public static partial void Listening(this ILogger logger, WorkloadInfo workload, string address, int hbonePort, int passthroughPort, int outboundPort, string socks5);
 
     [LoggerMessage(3012, LogLevel.Information, "stopping: {Connections} connections may go on for {Deadline}")]
     public static partial void Draining(this ILogger logger, int connections, TimeSpan deadline);
@@ -26,4 +27,10 @@ internal static partial class Log
 
     [LoggerMessage(3015, LogLevel.Warning, "{Name} is set, but this version does not have the setting")]
     public static partial void SettingUnknown(this ILogger logger, string name);
+
+    [LoggerMessage(3017, LogLevel.Warning, "the address of {Client} is not kept towards {Destination}: {Error}")]
+    public static partial void SourceNotKept(this ILogger logger, IPAddress client, IPEndPoint destination, string error);
+
+    [LoggerMessage(3018, LogLevel.Warning, "endpoint {Endpoint} of {Service} is left out for a while: {Error}")]
+    public static partial void EndpointEjected(this ILogger logger, string endpoint, NamespacedHostname service, string error);
 }

@@ -14,6 +14,7 @@ internal sealed record ProxyContext(
     WorkloadCertificates Certificates,
     TransportFactory Transport,
     AccessLog AccessLog,
+    ZtunnelMetrics Metrics,
     TimeProvider Time,
     Random Random,
     ILoggerFactory Loggers)

@@ -11,6 +11,9 @@ public sealed record WorkloadInfo(string Namespace, string Name, string ServiceA
     /// <summary>Where this workload's proxy listens; null for <see cref="ZtunnelOptions.ListenAddress"/>.</summary>
     public IPAddress? ListenAddress { get; init; }
 
+    /// <summary>Whether this is the ztunnel itself, whose own port of metrics clients reach through the mesh (ztunnel §0).</summary>
+    internal bool IsOurselves { get; init; }
+
     /// <summary><c>namespace/name/serviceAccount</c>.</summary>
     public override string ToString() => $"{Namespace}/{Name}/{ServiceAccount}";
 }

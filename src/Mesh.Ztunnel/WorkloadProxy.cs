@@ -5,6 +5,7 @@ using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Connections;
 using Mesh.Ztunnel.Inbound;
 using Mesh.Ztunnel.Outbound;
+using Mesh.Ztunnel.Passthrough;
 using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel;
@@ -15,6 +16,7 @@ internal sealed class WorkloadProxy : IAsyncDisposable
     private readonly ConnectionTracker _connections;
     private readonly HbonePool _pool;
     private readonly InboundProxy _inbound;
+    private readonly InboundPassthrough _passthrough;
     private readonly OutboundProxy _outbound;
 
     /// <summary>Takes every port, or none: whatever cannot be listened on fails the whole (ztunnel §1).</summary>
@@ -27,12 +29,16 @@ internal sealed class WorkloadProxy : IAsyncDisposable
         var listeners = new List<TransportListener>();
         try
         {
-            listeners.Add(context.Transport.Listen(new IPEndPoint(address ?? wildcard, options.HbonePort)));
-            listeners.Add(context.Transport.Listen(new IPEndPoint(address ?? wildcard, options.OutboundPort)));
-            if (options.Socks5Enabled)
-            {
-                listeners.Add(context.Transport.Listen(new IPEndPoint(address ?? IPAddress.Loopback, options.Socks5Port)));
-            }
+                var inbound = Listen(address ?? wildcard, options.HbonePort);
+            var passthrough = Listen(address ?? wildcard, options.InboundPassthroughPort);
+            var outbound = Listen(address ?? wildcard, options.OutboundPort);
+            var socks5 = options.Socks5Enabled ? Listen(address ?? IPAddress.Loopback, options.Socks5Port) : null;
+            _connections = new ConnectionTracker(context.State);
+            _pool = new HbonePool(
+                new HboneClient(context.Certificates, options.Hbone, context.Transport, context.Time, context.Loggers.CreateLogger<HboneClient>()), options.Pool);
+            _inbound = new InboundProxy(context, _connections, inbound);
+            _passthrough = new InboundPassthrough(context, _connections, passthrough);
+            _outbound = new OutboundProxy(context, _connections, _pool, outbound, socks5);
         }
         catch
         {
@@ -44,22 +50,26 @@ internal sealed class WorkloadProxy : IAsyncDisposable
             throw;
         }
 
-        _connections = new ConnectionTracker(context.State);
-        _pool = new HbonePool(
-            new HboneClient(context.Certificates, options.Hbone, context.Transport, context.Time, context.Loggers.CreateLogger<HboneClient>()), options.Pool);
-        _inbound = new InboundProxy(context, _connections, listeners[0]);
-        _outbound = new OutboundProxy(context, _connections, _pool, listeners[1], listeners.ElementAtOrDefault(2));
+        TransportListener Listen(IPAddress address, int port)
+        {
+            var listener = context.Transport.Listen(new IPEndPoint(address, port));
+            listeners.Add(listener);
+            return listener;
+        }
     }
 
     /// <summary>How many connections it carries, or is about to.</summary>
     public int OpenConnections => _connections.Count;
+
+    /// <summary>The connections that are open now.</summary>
+    public TrackedConnection[] Connections => _connections.Open();
 
     /// <summary>Accepts no more, and waits for what is open to end; what is open at the deadline is cut (ztunnel §14).</summary>
     public async Task StopAsync(CancellationToken deadline)
     {
         try
         {
-            await Task.WhenAll(_inbound.DrainAsync(deadline), _outbound.StopAcceptingAsync());
+            await Task.WhenAll(_inbound.DrainAsync(deadline), _passthrough.DisposeAsync().AsTask(), _outbound.DisposeAsync().AsTask());
 
             // Last, for only now no further ones come.
             await _connections.WhenEmptyAsync().WaitAsync(deadline);
@@ -73,11 +83,11 @@ internal sealed class WorkloadProxy : IAsyncDisposable
     /// <summary>Ends everything at once.</summary>
     public async ValueTask DisposeAsync()
     {
-        await _outbound.StopAcceptingAsync();
+        await _outbound.DisposeAsync();
+        await _passthrough.DisposeAsync();
         _connections.CloseAll("connection closed due to connection drain");
         await _inbound.DisposeAsync();
         await _connections.WhenEmptyAsync();
-        await _outbound.DisposeAsync();
         await _pool.DisposeAsync();
         _connections.Dispose();
     }

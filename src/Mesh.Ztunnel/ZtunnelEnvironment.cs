@@ -67,6 +67,11 @@ internal sealed class ZtunnelEnvironment
         ("KEEPALIVE_TIME", "180s", "silence before the first probe"),
         ("KEEPALIVE_INTERVAL", "180s", "time between probes"),
         ("KEEPALIVE_RETRIES", "9", "probes without an answer before a connection is given up"),
+        ("USER_TIMEOUT_ENABLED", "false", "end connections whose octets nobody acknowledges for as long as keep-alive would take"),
+        ("PACKET_MARK", "none", "mark of every packet (SO_MARK)"),
+        ("ENABLE_ORIG_SRC", "auto", "keep clients' addresses towards applications: true, false, or, with a PACKET_MARK, where the system allows it"),
+        ("LOCALHOST_APP_TUNNEL", "true", "reach applications with a PROXY tunnel by the loopback address"),
+        ("MESH_REQUIRE_WAYPOINT", "false", "take traffic for what has a waypoint from the waypoint alone"),
         ("LOG_FORMAT", "plain", "plain or json"),
         ("RUST_LOG", "info", "error, warn, info, debug, trace or off; target=level for one target, several separated by commas"),
     ];
@@ -115,6 +120,8 @@ internal sealed class ZtunnelEnvironment
         Options.ListenAddress = Address("MESH_LISTEN_ADDRESS");
         Options.Socks5Enabled = Flag("UNSTABLE_ENABLE_SOCKS5", Options.Socks5Enabled);
         Options.IPv6Enabled = Flag("IPV6_ENABLED", Options.IPv6Enabled);
+        Options.LocalhostAppTunnel = Flag("LOCALHOST_APP_TUNNEL", Options.LocalhostAppTunnel);
+        Options.RequireWaypoint = Flag("MESH_REQUIRE_WAYPOINT", Options.RequireWaypoint);
         Options.ResponseBaggage = Flag("ENABLE_RESPONSE_BAGGAGE", Options.ResponseBaggage);
         CertificateLifetime = Duration("SECRET_TTL", CertificateLifetime, TimeSpan.FromSeconds(2), TimeSpan.FromDays(365));
         var grace = Number("TERMINATION_GRACE_PERIOD_SECONDS", 0, 0, 86_400);
@@ -125,7 +132,7 @@ internal sealed class ZtunnelEnvironment
         Options.Hbone.StreamWindowSize = Number("HTTP2_STREAM_WINDOW_SIZE", Options.Hbone.StreamWindowSize, 65_535, int.MaxValue);
         Options.Hbone.ConnectionWindowSize = Number("HTTP2_CONNECTION_WINDOW_SIZE", Options.Hbone.ConnectionWindowSize, 65_535, int.MaxValue);
         Options.Hbone.MaxFrameSize = Number("HTTP2_FRAME_SIZE", Options.Hbone.MaxFrameSize, 16_384, 16_777_215);
-        ReadKeepAlive();
+        ReadSockets();
         LogFormat = Choice("LOG_FORMAT", ["plain", "json"]) is "json" ? LogFormat.Json : LogFormat.Plain;
         ReadLogLevels();
     }
@@ -148,7 +155,7 @@ internal sealed class ZtunnelEnvironment
         Fault(Name, value, Allowed);
     }
 
-    private void ReadKeepAlive()
+    private void ReadSockets()
     {
         var standard = TcpKeepAlive.Default;
         var day = TimeSpan.FromDays(1);
@@ -156,7 +163,17 @@ internal sealed class ZtunnelEnvironment
             Duration("KEEPALIVE_TIME", standard.Idle, TimeSpan.FromSeconds(1), day),
             Duration("KEEPALIVE_INTERVAL", standard.Interval, TimeSpan.FromSeconds(1), day),
             Number("KEEPALIVE_RETRIES", standard.Probes, 1, 127));
-        Options.KeepAlive = Flag("KEEPALIVE_ENABLED", true) ? keepAlive : null;
+        uint? mark = Value("PACKET_MARK") is null ? Options.Sockets.PacketMark : (uint)Number("PACKET_MARK", 0, 1, int.MaxValue);
+
+        // Replies to an address that is not ours come back only where rules lead them back, and those go by the mark.
+        var transparent = mark is null ? TransparentMode.Never : TransparentMode.IfPossible;
+        Options.Sockets = Options.Sockets with
+        {
+            KeepAlive = Flag("KEEPALIVE_ENABLED", true) ? keepAlive : null,
+            UserTimeout = Flag("USER_TIMEOUT_ENABLED", false),
+            PacketMark = mark,
+            Transparent = Value("ENABLE_ORIG_SRC") is null ? transparent : Flag("ENABLE_ORIG_SRC", false) ? TransparentMode.Required : TransparentMode.Never,
+        };
     }
 
     private void ReadLogLevels()
@@ -349,6 +366,6 @@ internal sealed class ZtunnelEnvironment
     }
 
     private static bool IsUnsupported(string name) => name is
-        "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "LOCAL_XDS" or "CRL_PATH" or "ENABLE_ORIG_SRC" or "PACKET_MARK" or "TLS12_ENABLED" or "COMPLIANCE_POLICY"
-        or "USER_TIMEOUT_ENABLED" or "AUTHZ_POLICY_INFO_LOGGING" or "PROXY_CONFIG" or "ZTUNNEL_WORKER_THREADS" or "CLUSTER_DOMAIN" or "LOCALHOST_APP_TUNNEL";
+        "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "LOCAL_XDS" or "CRL_PATH" or "TLS12_ENABLED" or "COMPLIANCE_POLICY"
+        or "AUTHZ_POLICY_INFO_LOGGING" or "PROXY_CONFIG" or "ZTUNNEL_WORKER_THREADS" or "CLUSTER_DOMAIN";
 }

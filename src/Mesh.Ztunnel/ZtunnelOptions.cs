@@ -35,6 +35,9 @@ public sealed class ZtunnelOptions
     /// <summary>The port of redirected outbound connections. 1 to 65535; default 15001.</summary>
     public int OutboundPort { get; set; } = 15001;
 
+    /// <summary>The port of redirected inbound connections in plain text. 1 to 65535; default 15006.</summary>
+    public int InboundPassthroughPort { get; set; } = 15006;
+
     /// <summary>The port of SOCKS5. 1 to 65535; default 15080.</summary>
     public int Socks5Port { get; set; } = 15080;
 
@@ -43,6 +46,12 @@ public sealed class ZtunnelOptions
 
     /// <summary>Whether responses describe the destination to the client, and requests are believed what they say of the source. Default true.</summary>
     public bool ResponseBaggage { get; set; } = true;
+
+    /// <summary>Whether an application with a PROXY tunnel is connected to by the loopback address instead of the workload's (ztunnel §8.4). Default true.</summary>
+    public bool LocalhostAppTunnel { get; set; } = true;
+
+    /// <summary>Whether a workload or service that has a waypoint takes traffic from it alone. Default false, as in Istio, which leaves it to policies.</summary>
+    public bool RequireWaypoint { get; set; }
 
     /// <summary>How long open connections may go on once the ztunnel was told to stop. Default 5 seconds.</summary>
     public TimeSpan TerminationDeadline { get; set; } = TimeSpan.FromSeconds(5);
@@ -53,8 +62,8 @@ public sealed class ZtunnelOptions
     /// <summary>How long connecting to an application or a plain destination may take. Default 10 seconds.</summary>
     public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>TCP keep-alive of sockets; null for none.</summary>
-    public TcpKeepAlive? KeepAlive { get; set; } = TcpKeepAlive.Default;
+    /// <summary>How sockets are made: keep-alive, packet mark, whether clients' addresses are kept, whether ports are shared with another process.</summary>
+    public SocketTransportOptions Sockets { get; set; } = new();
 
     /// <summary>Windows, limits and times of HBONE connections.</summary>
     public HboneOptions Hbone { get; } = new() { InlineCompletions = true };
@@ -64,7 +73,4 @@ public sealed class ZtunnelOptions
 
     /// <summary>Ports of ours that nobody's traffic may be sent to (ztunnel §1).</summary>
     internal bool IsIllegalPort(int port) => port == HbonePort || port == InboundPassthroughPort || port == OutboundPort || (Socks5Enabled && port == Socks5Port);
-
-    // Redirected plain text comes here in an unmodified mesh; it is off limits even while nobody listens.
-    private const int InboundPassthroughPort = 15006;
 }

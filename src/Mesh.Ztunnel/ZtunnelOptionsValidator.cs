@@ -15,6 +15,7 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
                 ? $"{nameof(options.Workloads)} share a listen address; each needs its own" : null,
             Port(nameof(options.HbonePort), options.HbonePort),
             Port(nameof(options.OutboundPort), options.OutboundPort),
+            Port(nameof(options.InboundPassthroughPort), options.InboundPassthroughPort),
             Port(nameof(options.Socks5Port), options.Socks5Port),
             Port(nameof(options.ReadinessPort), options.ReadinessPort),
             Duration(nameof(options.TerminationDeadline), options.TerminationDeadline),

@@ -17,6 +17,7 @@ internal sealed class ZtunnelService(
     WorkloadCertificates certificates,
     TransportFactory transport,
     AccessLog accessLog,
+    ZtunnelMetrics metrics,
     TimeProvider time,
     Random random,
     ILoggerFactory loggers) : IHostedService, IAsyncDisposable
@@ -43,11 +44,12 @@ internal sealed class ZtunnelService(
                 _logger.WorkloadUnknown(workload, settings.NodeName ?? "any node");
             }
 
-            _proxies.Add(new WorkloadProxy(new ProxyContext(workload, settings, state, certificates, transport, accessLog, time, random, loggers)));
+            _proxies.Add(new WorkloadProxy(new ProxyContext(workload, settings, state, certificates, transport, accessLog, metrics, time, random, loggers)));
             _logger.Listening(
                 workload,
                 (workload.ListenAddress ?? settings.ListenAddress)?.ToString() ?? "all addresses",
                 settings.HbonePort,
+                settings.InboundPassthroughPort,
                 settings.OutboundPort,
                 settings.Socks5Enabled ? settings.Socks5Port.ToString() : "off");
         }

@@ -28,7 +28,7 @@ public static class ZtunnelServiceCollectionExtensions
         services.TryAddSingleton(TimeProvider.System);
         services.TryAddSingleton<Random>(_ => new SharedRandom());
         services.TryAddSingleton<MeshState>();
-        services.TryAddSingleton<TransportFactory>(provider => new SocketTransportFactory(provider.GetRequiredService<IOptions<ZtunnelOptions>>().Value.KeepAlive));
+        services.TryAddSingleton<TransportFactory>(provider => new SocketTransportFactory(provider.GetRequiredService<IOptions<ZtunnelOptions>>().Value.Sockets));
         services.TryAddSingleton(provider => new WorkloadCertificates(
             provider.GetRequiredService<ICertificateAuthority>(),
             options: null,
@@ -36,6 +36,8 @@ public static class ZtunnelServiceCollectionExtensions
             provider.GetRequiredService<Random>(),
             provider.GetRequiredService<ILogger<WorkloadCertificates>>()));
         services.TryAddSingleton<AccessLog>();
+        services.AddMetrics();
+        services.TryAddSingleton<ZtunnelMetrics>();
         services.AddOptions<HostOptions>().Configure<IOptions<ZtunnelOptions>>(
             static (host, ztunnel) => host.ShutdownTimeout = ztunnel.Value.TerminationDeadline + TimeSpan.FromSeconds(5));
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IHostedService, ZtunnelService>());

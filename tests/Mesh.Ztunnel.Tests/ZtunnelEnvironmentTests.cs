@@ -18,7 +18,7 @@ public sealed class ZtunnelEnvironmentTests
         Assert.Equal(100, options.Pool.MaxStreamsPerConnection);
         Assert.Equal(TimeSpan.FromMinutes(5), options.Pool.UnusedReleaseTimeout);
         Assert.Equal((4194304, 16777216, 1048576), (options.Hbone.StreamWindowSize, options.Hbone.ConnectionWindowSize, options.Hbone.MaxFrameSize));
-        Assert.Equal(new Hbone.Transport.TcpKeepAlive(TimeSpan.FromMinutes(3), TimeSpan.FromMinutes(3), 9), options.KeepAlive);
+        Assert.Equal(new Hbone.Transport.TcpKeepAlive(TimeSpan.FromMinutes(3), TimeSpan.FromMinutes(3), 9), options.Sockets.KeepAlive);
         Assert.False(options.Socks5Enabled);
         Assert.True(options.ResponseBaggage);
         Assert.Null(options.ListenAddress);
@@ -37,7 +37,7 @@ public sealed class ZtunnelEnvironmentTests
         Assert.Equal(IPAddress.Parse("127.0.0.9"), environment.Options.ListenAddress);
         Assert.Equal((7, TimeSpan.FromSeconds(90)), (environment.Options.Pool.MaxStreamsPerConnection, environment.Options.Pool.UnusedReleaseTimeout));
         Assert.Equal(16384, environment.Options.Hbone.MaxFrameSize);
-        Assert.Null(environment.Options.KeepAlive);
+        Assert.Null(environment.Options.Sockets.KeepAlive);
         Assert.False(environment.Options.ResponseBaggage);
         Assert.Equal(TimeSpan.FromMinutes(90), environment.CertificateLifetime);
         Assert.Equal(LogFormat.Json, environment.LogFormat);

@@ -46,6 +46,11 @@ public sealed class MeshConnector(IOptions<MeshOptions> options, MeshState state
         return Plan(host, port) switch
         {
             OutboundPlan.Hbone plan => await pool.ConnectAsync(new HboneDestination(identity, plan.Peers, plan.NextHop), plan.Authority, headers: null, cancellationToken),
+            OutboundPlan.DoubleHbone plan => await pool.ConnectAsync(
+                new HboneDestination(new HboneDestination(identity, plan.GatewayPeers, plan.NextHop), plan.Authority, plan.Peers) { Capacity = plan.Capacity },
+                plan.Authority,
+                new HboneHeaders().Add(Forwarded.NetworkHeaderName, options.Value.Network),
+                cancellationToken),
             { } other => throw new HboneException(HboneError.NotInMesh, $"{host}:{port} cannot be reached through the mesh: {other.Why}"),
             null => throw new HboneException(HboneError.NotInMesh, $"{host}:{port} cannot be reached through the mesh: it knows no service {host} that {identity} can see"),
         };

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics.CodeAnalysis;
+using Mesh.Core.Workloads;
 
 namespace Mesh.Core.Policy;
 
@@ -100,6 +101,19 @@ public sealed class L4PolicySet
                     return null;
             }
         }
+    }
+
+    /// <summary>Whether the same policies apply to a workload as in another set: then no decision about it can be another.</summary>
+    /// <param name="other">The other set.</param>
+    /// <param name="destination">The workload.</param>
+    public bool AppliesAlike(L4PolicySet other, Workload destination)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        ArgumentNullException.ThrowIfNull(destination);
+        return ReferenceEquals(this, other)
+            || (ReferenceEquals(_global, other._global)
+                && ReferenceEquals(OfNamespace(destination.Namespace), other.OfNamespace(destination.Namespace))
+                && destination.AuthorizationPolicies.All(key => ReferenceEquals(Listed(key), other.Listed(key))));
     }
 
     internal CompiledPolicies OfNamespace(string ns) => _byNamespace.TryGetValue(ns, out var compiled) ? compiled : CompiledPolicies.None;

@@ -117,6 +117,28 @@ public sealed class MeshSnapshot
     public IReadOnlyDictionary<string, Workload> EndpointsOf(NamespacedHostname service) =>
         Endpoints.GetValueOrDefault(service, ServiceEndpoints.None).ByUid;
 
+    /// <summary>The workloads behind a reference to a waypoint or network gateway; none when it leads nowhere.</summary>
+    /// <param name="reference">The reference.</param>
+    /// <param name="clientNamespace">The namespace of who asks, by which a service is chosen among those that share an address.</param>
+    public IEnumerable<Workload> WorkloadsBehind(GatewayAddress reference, string clientNamespace)
+    {
+        ArgumentNullException.ThrowIfNull(reference);
+        var (workload, service) = Find(reference, clientNamespace);
+        return service is not null ? EndpointsOf(service.Key).Values : workload is not null ? [workload] : [];
+    }
+
+    /// <summary>What a reference means. By name a service goes first, by address a workload (ztunnel §7.4).</summary>
+    internal (Workload? Workload, Service? Service) Find(GatewayAddress reference, string clientNamespace)
+    {
+        if (reference.Hostname is { } hostname)
+        {
+            return FindService(hostname) is { } named ? (null, named) : (FindWorkload(hostname), null);
+        }
+
+        var address = reference.Address!.Value;
+        return FindWorkload(address) is { } workload ? (workload, null) : (null, FindService(address, clientNamespace));
+    }
+
     private static Workload? First(ImmutableArray<Workload> workloads) => workloads.IsDefaultOrEmpty ? null : workloads[0];
 
     private static Service? Best(ImmutableArray<Service> candidates, string clientNamespace)

@@ -210,7 +210,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
 
     private static Gateway? Resolve(Request request, GatewayAddress reference, bool isWaypoint)
     {
-        var (workload, service) = Find(request.Mesh, request.Source, reference);
+        var (workload, service) = request.Mesh.Find(reference, request.Source.Namespace);
         var family = reference.Address?.Address ?? request.Destination.Address;
         if (service is not null)
         {
@@ -221,18 +221,6 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
         }
 
         return workload is null ? null : new Gateway(workload, EndpointSelector.AddressOf(workload, IPFamilies.Automatic, family), reference.HboneMtlsPort, null, null);
-    }
-
-    // By name a service goes first, by address a workload (ztunnel §7.4).
-    private static (Workload? Workload, Service? Service) Find(MeshSnapshot mesh, Workload source, GatewayAddress reference)
-    {
-        if (reference.Hostname is { } hostname)
-        {
-            return mesh.FindService(hostname) is { } named ? (null, named) : (mesh.FindWorkload(hostname), null);
-        }
-
-        var address = reference.Address!.Value;
-        return mesh.FindWorkload(address) is { } workload ? (workload, null) : (null, mesh.FindService(address, source.Namespace));
     }
 
     private static GatewayAddress? WaypointOf(Service service, Random random)
@@ -259,7 +247,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     // ztunnel §7.1 step 6: a waypoint's own traffic to the workloads behind it must not come back to it.
     private static bool IsWaypoint(MeshSnapshot mesh, Workload source, IPAddress sourceAddress, GatewayAddress waypoint)
     {
-        var (workload, service) = Find(mesh, source, waypoint);
+        var (workload, service) = mesh.Find(waypoint, source.Namespace);
         if (service is not null)
         {
             return mesh.EndpointsOf(service.Key).TryGetValue(source.Uid, out var endpoint) && endpoint.Addresses.Contains(sourceAddress);
@@ -296,6 +284,6 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
             new(service, port, () => EndpointSelector.Explain(Mesh, new EndpointQuery(service, port, isWaypoint, SourcePlace.Of(Source)), Excluded));
 
         public EndpointChoice? ChoiceOf(GatewayAddress reference, bool isWaypoint) =>
-            Find(Mesh, Source, reference).Service is { } service ? Choice(service, reference.HboneMtlsPort, isWaypoint) : null;
+            Mesh.Find(reference, Source.Namespace).Service is { } service ? Choice(service, reference.HboneMtlsPort, isWaypoint) : null;
     }
 }

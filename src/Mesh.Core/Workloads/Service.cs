@@ -129,6 +129,9 @@ public sealed record Service
     /// <summary>How the load is spread.</summary>
     public LoadBalancing LoadBalancing { get; init; } = LoadBalancing.Default;
 
+    /// <summary>How clients are to treat it beyond what Istio's ztunnel can do; null for nothing beyond.</summary>
+    public L4TrafficPolicy? TrafficPolicy { get; init; }
+
     /// <summary>The address families.</summary>
     public IPFamilies IPFamilies { get; init; }
 

@@ -15,15 +15,47 @@ public sealed record TcpKeepAlive(TimeSpan Idle, TimeSpan Interval, int Probes)
     public static readonly TcpKeepAlive Default = new(TimeSpan.FromSeconds(180), TimeSpan.FromSeconds(180), 9);
 }
 
+/// <summary>Whether sockets may use addresses that are not the machine's own (IP_TRANSPARENT; ztunnel §1, ENABLE_ORIG_SRC).</summary>
+public enum TransparentMode
+{
+    /// <summary>They never do.</summary>
+    Never = 0,
+
+    /// <summary>They do where the system lets them.</summary>
+    IfPossible = 1,
+
+    /// <summary>They do; where the system does not let them, listening fails.</summary>
+    Required = 2,
+}
+
+/// <summary>How sockets are made.</summary>
+public sealed record SocketTransportOptions
+{
+    /// <summary>TCP keep-alive; null for none.</summary>
+    public TcpKeepAlive? KeepAlive { get; init; } = TcpKeepAlive.Default;
+
+    /// <summary>Whether octets that nobody acknowledges end a connection after as long as keep-alive would take (TCP_USER_TIMEOUT). Default false.</summary>
+    public bool UserTimeout { get; init; }
+
+    /// <summary>The mark of every packet (SO_MARK), by which rules of redirection tell ours from those of applications; null for none. Needs CAP_NET_ADMIN.</summary>
+    public uint? PacketMark { get; init; }
+
+    /// <summary>Whether another process of the same user may listen on the same port at the same time (SO_REUSEPORT), to take it over. Default false.</summary>
+    public bool SharePorts { get; init; }
+
+    /// <summary>Whether sockets may use addresses that are not the machine's own. Default <see cref="TransparentMode.Never"/>. Needs CAP_NET_ADMIN or CAP_NET_RAW.</summary>
+    public TransparentMode Transparent { get; init; }
+}
+
 /// <summary>TCP sockets: no delay, keep-alive, IPv4 and IPv6.</summary>
-/// <param name="keepAlive">TCP keep-alive; null for none.</param>
-public sealed class SocketTransportFactory(TcpKeepAlive? keepAlive) : TransportFactory
+/// <param name="options">How sockets are made.</param>
+public class SocketTransportFactory(SocketTransportOptions options) : TransportFactory
 {
     private const int Backlog = 1024;
 
-    /// <summary>Sockets with the default keep-alive.</summary>
+    /// <summary>Sockets with the default keep-alive and nothing else.</summary>
     public SocketTransportFactory()
-        : this(TcpKeepAlive.Default)
+        : this(new SocketTransportOptions())
     {
     }
 
@@ -31,13 +63,15 @@ public sealed class SocketTransportFactory(TcpKeepAlive? keepAlive) : TransportF
     public override async ValueTask<TransportConnection> ConnectAsync(IPEndPoint remote, IPAddress? source, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(remote);
-        var socket = new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        Socket? socket = null;
         try
         {
+            socket = OpenSocket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+            Mark(socket);
             Prepare(socket);
             if (source is not null)
             {
-                socket.Bind(new IPEndPoint(source, 0));
+                BindSource(socket, source);
             }
 
             await socket.ConnectAsync(remote, cancellationToken);
@@ -45,12 +79,12 @@ public sealed class SocketTransportFactory(TcpKeepAlive? keepAlive) : TransportF
         }
         catch (SocketException e)
         {
-            socket.Dispose();
+            socket?.Dispose();
             throw new IOException($"cannot connect to {remote}: {e.Message}", e);
         }
         catch
         {
-            socket.Dispose();
+            socket?.Dispose();
             throw;
         }
     }
@@ -59,42 +93,127 @@ public sealed class SocketTransportFactory(TcpKeepAlive? keepAlive) : TransportF
     public override TransportListener Listen(IPEndPoint local)
     {
         ArgumentNullException.ThrowIfNull(local);
-        var socket = new Socket(local.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        Socket? socket = null;
         try
         {
+            socket = OpenSocket(local.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
             if (local.Address.Equals(IPAddress.IPv6Any))
             {
                 socket.DualMode = true;
             }
 
-            ReuseAddress(socket);
+            Mark(socket);
+            Share(socket);
+            var isTransparent = options.Transparent is not TransparentMode.Never && TryMakeTransparent(socket);
             socket.Bind(local);
             socket.Listen(Backlog);
-            return new SocketListener(this, socket);
+            return new SocketListener(this, socket, isTransparent);
         }
         catch (SocketException e)
         {
-            socket.Dispose();
+            socket?.Dispose();
             throw new IOException($"cannot listen on {local}: {e.Message}", e);
         }
     }
 
-    // So that a restart does not wait for old connections. SocketOptionName.ReuseAddress would share the port with other listeners, too:
-    // half of the connections would then go to a forgotten process.
-    private static void ReuseAddress(Socket socket)
+    /// <summary>Opens a UDP socket on an address, for example for DNS.</summary>
+    /// <exception cref="IOException">The address cannot be had; the message names it.</exception>
+    public Socket BindDatagram(IPEndPoint local)
     {
-        const int SolSocket = 1;
-        const int SoReuseAddr = 2;
-        if (OperatingSystem.IsLinux())
+        ArgumentNullException.ThrowIfNull(local);
+        Socket? socket = null;
+        try
         {
-            socket.SetRawSocketOption(SolSocket, SoReuseAddr, BitConverter.GetBytes(1));
+            socket = OpenSocket(local.AddressFamily, SocketType.Dgram, ProtocolType.Udp);
+            Mark(socket);
+            if (local.Port != 0)
+            {
+                Share(socket);
+            }
+
+            socket.Bind(local);
+            return socket;
+        }
+        catch (SocketException e)
+        {
+            socket?.Dispose();
+            throw new IOException($"cannot listen on UDP {local}: {e.Message}", e);
         }
     }
+
+    /// <summary>Opens a socket. Override it to have all sockets in another network namespace.</summary>
+    /// <exception cref="SocketException">The system does not give one.</exception>
+    protected virtual Socket OpenSocket(AddressFamily family, SocketType type, ProtocolType protocol) => new(family, type, protocol);
+
+    // SO_REUSEADDR, so that a restart does not wait for old connections. SocketOptionName.ReuseAddress would share the port with other
+    // listeners, too: half of the connections would then go to a forgotten process. That is SO_REUSEPORT, and has to be asked for.
+    private void Share(Socket socket)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        if (socket.SocketType is SocketType.Stream)
+        {
+            SetRaw(socket, LinuxOption.ReuseAddress);
+        }
+
+        if (options.SharePorts)
+        {
+            SetRaw(socket, LinuxOption.ReusePort);
+        }
+    }
+
+    private void Mark(Socket socket)
+    {
+        if (options.PacketMark is { } mark && OperatingSystem.IsLinux())
+        {
+            SetRaw(socket, LinuxOption.Mark, (int)mark);
+        }
+    }
+
+    // Ports of the source are of no interest, so the system need not reserve one before it knows the destination.
+    private void BindSource(Socket socket, IPAddress source)
+    {
+        if (OperatingSystem.IsLinux())
+        {
+            if (options.Transparent is not TransparentMode.Never && TryMakeTransparent(socket))
+            {
+                SetRaw(socket, socket.AddressFamily is AddressFamily.InterNetwork ? LinuxOption.FreeBind : LinuxOption.FreeBindV6);
+            }
+
+            SetRaw(socket, LinuxOption.BindAddressNoPort);
+        }
+
+        socket.Bind(new IPEndPoint(source, 0));
+    }
+
+    private bool TryMakeTransparent(Socket socket)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return false;
+        }
+
+        try
+        {
+            SetRaw(socket, socket.AddressFamily is AddressFamily.InterNetwork ? LinuxOption.Transparent : LinuxOption.TransparentV6);
+            return true;
+        }
+        catch (SocketException) when (options.Transparent is TransparentMode.IfPossible)
+        {
+            return false;
+        }
+    }
+
+    private static void SetRaw(Socket socket, (int Level, int Name) option, int value = 1) =>
+        socket.SetRawSocketOption(option.Level, option.Name, BitConverter.GetBytes(value));
 
     private void Prepare(Socket socket)
     {
         socket.NoDelay = true;
-        if (keepAlive is null)
+        if (options.KeepAlive is not { } keepAlive)
         {
             return;
         }
@@ -103,10 +222,30 @@ public sealed class SocketTransportFactory(TcpKeepAlive? keepAlive) : TransportF
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, (int)keepAlive.Idle.TotalSeconds);
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, (int)keepAlive.Interval.TotalSeconds);
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, keepAlive.Probes);
+        if (options.UserTimeout && OperatingSystem.IsLinux())
+        {
+            SetRaw(socket, LinuxOption.UserTimeout, (int)(keepAlive.Idle + (keepAlive.Interval * keepAlive.Probes)).TotalMilliseconds);
+        }
     }
 
-    private sealed class SocketListener(SocketTransportFactory factory, Socket socket) : TransportListener
+    // Of <asm-generic/socket.h>, <linux/in.h>, <linux/in6.h>, <linux/tcp.h>.
+    private static class LinuxOption
     {
+        public static readonly (int, int) ReuseAddress = (1, 2);
+        public static readonly (int, int) ReusePort = (1, 15);
+        public static readonly (int, int) Mark = (1, 36);
+        public static readonly (int, int) FreeBind = (0, 15);
+        public static readonly (int, int) Transparent = (0, 19);
+        public static readonly (int, int) BindAddressNoPort = (0, 24);
+        public static readonly (int, int) UserTimeout = (6, 18);
+        public static readonly (int, int) TransparentV6 = (41, 75);
+        public static readonly (int, int) FreeBindV6 = (41, 78);
+    }
+
+    private sealed class SocketListener(SocketTransportFactory factory, Socket socket, bool isTransparent) : TransportListener
+    {
+        public override bool IsTransparent => isTransparent;
+
         public override IPEndPoint LocalEndPoint { get; } = (IPEndPoint)socket.LocalEndPoint!;
 
         public override async ValueTask<TransportConnection?> AcceptAsync(CancellationToken cancellationToken)

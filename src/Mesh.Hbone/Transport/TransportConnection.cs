@@ -33,6 +33,9 @@ public abstract class TransportListener : IAsyncDisposable
     /// <summary>The address, with the port that the system chose when it was to choose one.</summary>
     public abstract IPEndPoint LocalEndPoint { get; }
 
+    /// <summary>Whether the process may connect with addresses that are not its own: the source of what is accepted here can be kept (ztunnel §8.5).</summary>
+    public virtual bool IsTransparent => false;
+
     /// <summary>The next connection; null when the listener is closed.</summary>
     public abstract ValueTask<TransportConnection?> AcceptAsync(CancellationToken cancellationToken);
 
@@ -45,9 +48,9 @@ public abstract class TransportFactory
 {
     /// <summary>Connects.</summary>
     /// <param name="remote">Where to.</param>
-    /// <param name="source">Our address; null to let the system choose.</param>
+    /// <param name="source">Our address, or a client's to be kept where <see cref="TransportListener.IsTransparent"/> says so; null to let the system choose.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
-    /// <exception cref="IOException">It cannot be reached.</exception>
+    /// <exception cref="IOException">It cannot be reached, or the source address cannot be had.</exception>
     public abstract ValueTask<TransportConnection> ConnectAsync(IPEndPoint remote, IPAddress? source, CancellationToken cancellationToken);
 
     /// <summary>Listens.</summary>

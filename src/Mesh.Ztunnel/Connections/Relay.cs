@@ -22,18 +22,25 @@ internal static class Relay
         catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
         {
             abort();
-            if (tracked.CloseReason is { } reason)
+            if (tracked.CloseReason is not null || !IsOrdinary(e))
             {
-                record.Outcome = reason.Denial is null ? ConnectionOutcome.Failed : ConnectionOutcome.Denied;
-                record.Decision = reason.Denial ?? record.Decision;
-                record.Error = reason.Text;
-            }
-            else if (!IsOrdinary(e))
-            {
-                record.Outcome = ConnectionOutcome.Failed;
-                record.Error = e.Message;
+                Fail(record, tracked, e);
             }
         }
+    }
+
+    /// <summary>Says in the record why a connection failed: we had to close it, or something went wrong.</summary>
+    public static void Fail(ConnectionRecord record, TrackedConnection tracked, Exception exception)
+    {
+        if (tracked.CloseReason is { } reason)
+        {
+            record.Decision = reason.Denial ?? record.Decision;
+            record.Fail(reason.Denial is null ? ConnectionOutcome.Failed : ConnectionOutcome.Denied, reason.Flag, reason.Text);
+            return;
+        }
+
+        record.Fail(exception);
+        record.Outcome = exception is WorkloadUnknownException || record.Destination is null ? ConnectionOutcome.Rejected : ConnectionOutcome.Failed;
     }
 
     // An end that closes or resets its connection is in its right (ztunnel §2.8).

@@ -1,5 +1,7 @@
 using System.Collections.Frozen;
 using System.Net;
+using System.Net.Sockets;
+using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 
 namespace Mesh.Ztunnel.Inbound;
@@ -10,7 +12,11 @@ public abstract record InboundPlan
     /// <summary>Connect, if policy allows it.</summary>
     /// <param name="Destination">The application's address and port.</param>
     /// <param name="Service">The service that was addressed, as far as it can be told; for telemetry.</param>
-    public sealed record Connect(IPEndPoint Destination, Service? Service) : InboundPlan;
+    public sealed record Connect(IPEndPoint Destination, Service? Service) : InboundPlan
+    {
+        /// <summary>The target to name in a PROXY protocol header before the octets; null for no header (ztunnel §8.3).</summary>
+        public IPEndPoint? ProxyTarget { get; init; }
+    }
 
     /// <summary>Refuse.</summary>
     /// <param name="Status">The status to answer with (ztunnel §2.5).</param>
@@ -20,7 +26,8 @@ public abstract record InboundPlan
 
 /// <summary>Validates the target of an inbound request and finds the application behind it (ztunnel §8.2). Pure.</summary>
 /// <param name="isIllegalPort">Ports of the proxy itself.</param>
-public sealed class InboundPlanner(Func<int, bool> isIllegalPort)
+/// <param name="requireWaypoint">Whether what has a waypoint takes traffic from it alone. Istio leaves that to policies.</param>
+public sealed class InboundPlanner(Func<int, bool> isIllegalPort, bool requireWaypoint = false)
 {
     /// <summary>Decides on one request.</summary>
     /// <param name="mesh">The mesh.</param>
@@ -28,7 +35,8 @@ public sealed class InboundPlanner(Func<int, bool> isIllegalPort)
     /// <param name="localAddress">The address that the client connected to: the workload's.</param>
     /// <param name="authority">The target that the request names.</param>
     /// <param name="forwardedHost">The host name of the service that the client's side says it addressed; null when it does not say.</param>
-    public InboundPlan Plan(MeshSnapshot mesh, Workload local, IPAddress localAddress, string authority, string? forwardedHost)
+    /// <param name="peer">The identity that the client has proved; null for plain text.</param>
+    public InboundPlan Plan(MeshSnapshot mesh, Workload local, IPAddress localAddress, string authority, string? forwardedHost, SpiffeId? peer)
     {
         ArgumentNullException.ThrowIfNull(mesh);
         ArgumentNullException.ThrowIfNull(local);
@@ -38,53 +46,93 @@ public sealed class InboundPlanner(Func<int, bool> isIllegalPort)
             return new InboundPlan.Refuse(400, $"the authority '{authority}' is not of the form address:port or host:port");
         }
 
-        if (local.ApplicationTunnel is not null)
-        {
-            return new InboundPlan.Refuse(503, $"workload {local.Uid} has an application tunnel, which is not supported");
-        }
-
         return target.Hostname is { } hostname
-            ? ByHostname(mesh, local, localAddress, hostname, target.Port)
-            : ByAddress(mesh, local, localAddress, target.Address!, target.Port, forwardedHost);
+            ? ByHostname(mesh, local, localAddress, hostname, target.Port, peer)
+            : ByAddress(mesh, local, localAddress, new IPEndPoint(target.Address!, target.Port), forwardedHost, peer);
     }
 
-    private InboundPlan ByAddress(MeshSnapshot mesh, Workload local, IPAddress localAddress, IPAddress address, int port, string? forwardedHost)
+    /// <summary>Decides on one redirected connection in plain text (ztunnel §8.7).</summary>
+    /// <param name="mesh">The mesh.</param>
+    /// <param name="local">The workload that we act for.</param>
+    /// <param name="destination">Where the client meant to go.</param>
+    public InboundPlan Plan(MeshSnapshot mesh, Workload local, IPEndPoint destination)
     {
-        // Anything else would make us a relay to anywhere; a waypoint may be sent what is addressed to those behind it.
-        if (!address.Equals(localAddress) && !IsWaypointFor(mesh, local, new NetworkAddress(local.Network, address)))
+        ArgumentNullException.ThrowIfNull(mesh);
+        ArgumentNullException.ThrowIfNull(local);
+        ArgumentNullException.ThrowIfNull(destination);
+        return Checked(mesh, local, new InboundPlan.Connect(destination, ServiceGuess(mesh, local, destination.Port, null)), peer: null);
+    }
+
+    private InboundPlan ByAddress(MeshSnapshot mesh, Workload local, IPAddress localAddress, IPEndPoint target, string? forwardedHost, SpiffeId? peer)
+    {
+        // Anything else would make us a relay to anywhere; a waypoint may be sent what is addressed to those behind it, and one with an
+        // application tunnel is told the address and decides for itself.
+        if (!target.Address.Equals(localAddress) && local.ApplicationTunnel is null && !IsWaypointFor(mesh, local, localAddress, new NetworkAddress(local.Network, target.Address)))
         {
-            return new InboundPlan.Refuse(400, $"ip mismatch: the request is for {address}, this is {localAddress}");
+            return new InboundPlan.Refuse(400, $"ip mismatch: the request is for {target.Address}, this is {localAddress}");
         }
 
-        return Checked(new IPEndPoint(localAddress, port), ServiceGuess(mesh, local, port, forwardedHost));
+        var connect = new InboundPlan.Connect(new IPEndPoint(localAddress, target.Port), ServiceGuess(mesh, local, target.Port, forwardedHost));
+        return Checked(mesh, local, ThroughApplicationTunnel(local, connect, target), peer);
     }
 
-    private InboundPlan ByHostname(MeshSnapshot mesh, Workload local, IPAddress localAddress, string hostname, int port)
+    private InboundPlan ByHostname(MeshSnapshot mesh, Workload local, IPAddress localAddress, string hostname, int port, SpiffeId? peer)
     {
         if (mesh.FindServiceByHostname(hostname, local.Namespace) is not { } service)
         {
             return new InboundPlan.Refuse(503, $"no service has the host name '{hostname}'");
         }
 
-        return EndpointSelector.TargetPort(local, service, port) is { } targetPort
-            ? Checked(new IPEndPoint(localAddress, targetPort), service)
-            : new InboundPlan.Refuse(503, $"service {service.Key} has no port {port} that this workload knows");
+        if (EndpointSelector.TargetPort(local, service, port) is not { } targetPort)
+        {
+            return new InboundPlan.Refuse(503, $"service {service.Key} has no port {port} that this workload knows");
+        }
+
+        var connect = new InboundPlan.Connect(new IPEndPoint(localAddress, targetPort), service);
+        if (local.ApplicationTunnel is not { Protocol: ApplicationTunnelProtocol.Proxy })
+        {
+            return Checked(mesh, local, ThroughApplicationTunnel(local, connect, null), peer);
+        }
+
+        return service.Vips.OrderBy(vip => (vip.Network != local.Network, vip.Address.AddressFamily is not AddressFamily.InterNetwork)).Select(vip => vip.Address).FirstOrDefault() is { } address
+            ? Checked(mesh, local, ThroughApplicationTunnel(local, connect, new IPEndPoint(address, port)), peer)
+            : new InboundPlan.Refuse(503, $"service {service.Key} has no virtual address, which the application tunnel of {local.Uid} must name");
     }
 
-    private InboundPlan Checked(IPEndPoint destination, Service? service) => isIllegalPort(destination.Port)
-        ? new InboundPlan.Refuse(503, $"port {destination.Port} is one of the proxy's own")
-        : new InboundPlan.Connect(destination, service);
-
-    private static bool IsWaypointFor(MeshSnapshot mesh, Workload local, NetworkAddress address)
-    {
-        var waypoint = mesh.FindWorkload(address)?.Waypoint ?? mesh.FindService(address, local.Namespace)?.Waypoint;
-        return waypoint switch
+    // ztunnel §8.2 step 3.
+    private static InboundPlan.Connect ThroughApplicationTunnel(Workload local, InboundPlan.Connect connect, IPEndPoint? target) => local.ApplicationTunnel is { } tunnel
+        ? connect with
         {
-            { Hostname: { } hostname } => local.Services.ContainsKey(hostname) || (local.Namespace, local.Hostname) == (hostname.Namespace, hostname.Hostname),
-            { Address: { } own } when local.Network == own.Network && local.Addresses.Contains(own.Address) => true,
-            { Address: { } vip } => mesh.FindService(vip, local.Namespace) is { } service && local.Services.ContainsKey(service.Key),
-            _ => false,
-        };
+            Destination = new IPEndPoint(connect.Destination.Address, tunnel.Port ?? connect.Destination.Port),
+            ProxyTarget = tunnel.Protocol is ApplicationTunnelProtocol.Proxy ? target : null,
+        }
+        : connect;
+
+    private InboundPlan Checked(MeshSnapshot mesh, Workload local, InboundPlan.Connect connect, SpiffeId? peer)
+    {
+        if (isIllegalPort(connect.Destination.Port))
+        {
+            return new InboundPlan.Refuse(503, $"port {connect.Destination.Port} is one of the proxy's own");
+        }
+
+        return requireWaypoint && WaypointPassedBy(mesh, local, connect.Service, peer) is { } waypoint
+            ? new InboundPlan.Refuse(401, $"the connection did not come through the waypoint {waypoint}, as is required here, but from {peer?.ToString() ?? "a client without identity"}")
+            : connect;
+    }
+
+    private static GatewayAddress? WaypointPassedBy(MeshSnapshot mesh, Workload local, Service? service, SpiffeId? peer)
+    {
+        GatewayAddress?[] waypoints = [local.Waypoint, service?.Waypoint, .. service?.WeightedWaypoints.Select(weighted => weighted.Destination) ?? []];
+        var needed = waypoints.OfType<GatewayAddress>().ToList();
+        return needed.Exists(waypoint => mesh.WorkloadsBehind(waypoint, local.Namespace).Any(workload => workload.Identity == peer)) ? null : needed.FirstOrDefault();
+    }
+
+    private static bool IsWaypointFor(MeshSnapshot mesh, Workload local, IPAddress localAddress, NetworkAddress address)
+    {
+        IEnumerable<GatewayAddress?> waypoints = mesh.FindWorkload(address) is { } workload
+            ? [workload.Waypoint]
+            : mesh.FindService(address, local.Namespace) is { } service ? [service.Waypoint, .. service.WeightedWaypoints.Where(one => one.Weight > 0).Select(one => one.Destination)] : [];
+        return waypoints.OfType<GatewayAddress>().Any(waypoint => mesh.WorkloadsBehind(waypoint, local.Namespace).Any(one => one.Uid == local.Uid && one.Addresses.Contains(localAddress)));
     }
 
     // ztunnel §8.6: what the client's side says, if it is one of ours; else the first service with this target port.

@@ -1,4 +1,3 @@
-using System.Net;
 using Mesh.Core.Identity;
 using Mesh.Core.Policy;
 using Mesh.Core.Workloads;
@@ -17,6 +16,8 @@ internal sealed class InboundProxy : IAsyncDisposable
     private readonly ProxyContext _context;
     private readonly ConnectionTracker _connections;
     private readonly InboundPlanner _planner;
+    private readonly InboundAuthorization _authorization;
+    private readonly ApplicationConnector _applications;
     private readonly HboneListener _listener;
     private readonly Task _accepting;
 
@@ -24,7 +25,9 @@ internal sealed class InboundProxy : IAsyncDisposable
     {
         _context = context;
         _connections = connections;
-        _planner = new InboundPlanner(context.Options.IsIllegalPort);
+        _planner = new InboundPlanner(context.Options.IsIllegalPort, context.Options.RequireWaypoint);
+        _authorization = new InboundAuthorization(context);
+        _applications = new ApplicationConnector(context, listener.IsTransparent && !context.Workload.IsOurselves);
         _listener = HboneListener.Start(listener, new HboneListenerOptions
         {
             Certificate = CertificateAsync,
@@ -61,6 +64,7 @@ internal sealed class InboundProxy : IAsyncDisposable
             Source = failure.RemoteEndPoint,
             Destination = failure.LocalEndPoint,
             Outcome = ConnectionOutcome.Rejected,
+            Flag = ResponseFlag.TlsFailure,
             Error = failure.Rejection is PeerRejection.None ? failure.Reason : $"peer certificate rejected ({failure.Rejection}): {failure.Reason}",
         }).DisposeAsync().AsTask();
     }
@@ -70,7 +74,7 @@ internal sealed class InboundProxy : IAsyncDisposable
         while (await _listener.AcceptAsync() is { } request)
         {
             // Counted from the moment it is accepted, so that a drain waits for it.
-            var tracked = _connections.Track();
+            var tracked = _connections.Track(ConnectionDirection.Inbound);
             _ = Task.Run(() => HandleAsync(request, tracked));
         }
     }
@@ -88,6 +92,7 @@ internal sealed class InboundProxy : IAsyncDisposable
             HboneAddress = request.Authority,
         }))
         {
+            tracked.Describe(recording.Record);
             try
             {
                 await HandleAsync(request, recording.Record, tracked);
@@ -95,8 +100,7 @@ internal sealed class InboundProxy : IAsyncDisposable
             catch (Exception e)
             {
                 // One connection's trouble ends in its own line.
-                recording.Record.Outcome = ConnectionOutcome.Failed;
-                recording.Record.Error = e.Message;
+                Relay.Fail(recording.Record, tracked, e);
             }
         }
     }
@@ -120,61 +124,45 @@ internal sealed class InboundProxy : IAsyncDisposable
             return;
         }
 
+        using var span = ConnectionTracing.StartInbound(record, request.Headers["traceparent"]);
         var mesh = _context.State.Current;
         Describe(record, request, mesh, local);
         var forwarded = Forwarded.Parse(request.Headers[Forwarded.HeaderName]);
-        switch (_planner.Plan(mesh, local, request.LocalEndPoint.Address, request.Authority, forwarded?.Host))
+        switch (_planner.Plan(mesh, local, request.LocalEndPoint.Address, request.Authority, forwarded?.Host, request.PeerIdentity))
         {
             case InboundPlan.Refuse refusal:
                 Refuse(request, record, ConnectionOutcome.Failed, refusal.Status, refusal.Reason);
                 break;
             case InboundPlan.Connect plan:
                 record.DestinationService = plan.Service;
-                await AuthorizeAsync(request, record, local, plan.Destination, tracked);
-                break;
-        }
-    }
+                var connection = new L4Connection(request.RemoteEndPoint.Address, request.PeerIdentity, plan.Destination);
+                if (_authorization.Authorize(record, tracked, local, connection) is { } permit)
+                {
+                    await ForwardAsync(permit, plan, request, record, local, tracked);
+                }
+                else
+                {
+                    request.Refuse(401);
+                }
 
-    private async Task AuthorizeAsync(HboneRequest request, ConnectionRecord record, Workload local, IPEndPoint destination, TrackedConnection tracked)
-    {
-        var connection = new L4Connection(request.RemoteEndPoint.Address, request.PeerIdentity, destination);
-        tracked.ApplyPolicy(local, connection);
-        record.Decision = L4Authorizer.Authorize(_context.State.Current.Policies, local, connection);
-        foreach (var note in record.Decision.DryRun)
-        {
-            _context.Loggers.CreateLogger<InboundProxy>().DryRun(note);
-        }
-
-        switch (record.Decision)
-        {
-            case L4Decision.Denied denied:
-                Refuse(request, record, ConnectionOutcome.Denied, 401, $"connection closed due to policy rejection: {denied.Reason}");
-                break;
-            case L4Decision.Allowed permit:
-                await ForwardAsync(permit, request, record, local, destination, tracked);
                 break;
         }
     }
 
     // Takes a permit: what has not been allowed cannot come here.
-    private async Task ForwardAsync(L4Decision.Allowed permit, HboneRequest request, ConnectionRecord record, Workload local, IPEndPoint destination, TrackedConnection tracked)
+    private async Task ForwardAsync(
+        L4Decision.Allowed permit, InboundPlan.Connect plan, HboneRequest request, ConnectionRecord record, Workload local, TrackedConnection tracked)
     {
         ArgumentNullException.ThrowIfNull(permit);
         TransportConnection application;
         try
         {
-            application = await ConnectAsync(destination, tracked.Closed);
+            application = await _applications.ConnectAsync(plan, request.RemoteEndPoint, request.PeerIdentity, tracked.Closed);
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            if (tracked.CloseReason is { Denial: { } denial } reason)
-            {
-                record.Decision = denial;
-                Refuse(request, record, ConnectionOutcome.Denied, 401, reason.Text);
-                return;
-            }
-
-            Refuse(request, record, ConnectionOutcome.Failed, 503, tracked.CloseReason?.Text ?? e.Message);
+            Relay.Fail(record, tracked, e);
+            request.Refuse(record.Outcome is ConnectionOutcome.Denied ? 401 : 503);
             return;
         }
 
@@ -191,20 +179,6 @@ internal sealed class InboundProxy : IAsyncDisposable
         }
     }
 
-    private async Task<TransportConnection> ConnectAsync(IPEndPoint destination, CancellationToken closed)
-    {
-        using var deadline = new CancellationTokenSource(_context.Options.ConnectTimeout, _context.Time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, closed);
-        try
-        {
-            return await _context.Transport.ConnectAsync(destination, source: null, either.Token);
-        }
-        catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
-        {
-            throw new IOException($"the application at {destination} did not answer within {_context.Options.ConnectTimeout}", e);
-        }
-    }
-
     private void Describe(ConnectionRecord record, HboneRequest request, MeshSnapshot mesh, Workload local)
     {
         record.DestinationWorkload = local;
@@ -214,14 +188,17 @@ internal sealed class InboundProxy : IAsyncDisposable
             record.SourceBaggage = Baggage.Parse(request.Headers.GetValues(Baggage.HeaderName));
         }
 
-        record.SourceWorkload = mesh.FindWorkload(new NetworkAddress(_context.Options.Network, request.RemoteEndPoint.Address)) is { } source
+        record.SourceWorkload = IsOfThisNetwork(request) && mesh.FindWorkload(new NetworkAddress(_context.Options.Network, request.RemoteEndPoint.Address)) is { } source
             && source.Identity == request.PeerIdentity ? source : null;
     }
 
+    // A client of another network comes through its gateway, whose address says nothing about it (ztunnel §2.4).
+    private bool IsOfThisNetwork(HboneRequest request) => request.Headers[Forwarded.NetworkHeaderName] is not { } network
+        || network.Equals(_context.Options.Network, StringComparison.OrdinalIgnoreCase);
+
     private static void Refuse(HboneRequest request, ConnectionRecord record, ConnectionOutcome outcome, int status, string reason)
     {
-        record.Outcome = outcome;
-        record.Error = reason;
+        record.Fail(outcome, status == 401 ? ResponseFlag.Deny : ResponseFlag.Connect, reason);
         request.Refuse(status);
     }
 }

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using Mesh.Core.Workloads;
 using Mesh.Hbone;
@@ -14,72 +13,33 @@ namespace Mesh.Ztunnel.Outbound;
 /// <summary>Takes what the workload's applications send, redirected or by SOCKS5, and carries it as the planner decides (ztunnel §7).</summary>
 internal sealed class OutboundProxy : IAsyncDisposable
 {
-    private static readonly TimeSpan Socks5Timeout = TimeSpan.FromSeconds(10);
-
-    private readonly CancellationTokenSource _stopAccepting = new();
     private readonly ProxyContext _context;
-    private readonly ConnectionTracker _connections;
     private readonly HbonePool _pool;
     private readonly OutboundPlanner _planner;
+    private readonly TrafficManager _traffic;
+    private readonly HostResolver _resolver;
     private readonly ILogger _logger;
-    private readonly TransportListener[] _listeners;
-    private readonly Task _accepting;
+    private readonly Acceptor[] _acceptors;
 
     public OutboundProxy(ProxyContext context, ConnectionTracker connections, HbonePool pool, TransportListener redirected, TransportListener? socks5)
     {
         _context = context;
-        _connections = connections;
         _pool = pool;
         _planner = new OutboundPlanner(context.Options.HbonePort, context.Options.IsIllegalPort);
+        _traffic = new TrafficManager(context.Time);
+        _resolver = new HostResolver(context);
         _logger = context.Loggers.CreateLogger<OutboundProxy>();
-        _listeners = socks5 is null ? [redirected] : [redirected, socks5];
-        _accepting = Task.WhenAll(_listeners.Select(listener => Task.Run(() => AcceptAsync(listener, isSocks5: listener == socks5))));
+        _acceptors = [Accept(redirected, isSocks5: false), .. socks5 is null ? [] : new[] { Accept(socks5, isSocks5: true) }];
+
+        Acceptor Accept(TransportListener listener, bool isSocks5) => new(
+            listener, connections, ConnectionDirection.Outbound, context.Time, _logger, (connection, tracked) => HandleAsync(connection, tracked, isSocks5));
     }
 
-    public async Task StopAcceptingAsync()
-    {
-        await _stopAccepting.CancelAsync();
-        foreach (var listener in _listeners)
-        {
-            await listener.DisposeAsync();
-        }
+    /// <summary>Stops accepting; what is open goes on.</summary>
+    public async ValueTask DisposeAsync() => await Task.WhenAll(_acceptors.Select(acceptor => acceptor.DisposeAsync().AsTask()));
 
-        await _accepting;
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await StopAcceptingAsync();
-        _stopAccepting.Dispose();
-    }
-
-    private async Task AcceptAsync(TransportListener listener, bool isSocks5)
-    {
-        while (!_stopAccepting.IsCancellationRequested)
-        {
-            try
-            {
-                if (await listener.AcceptAsync(_stopAccepting.Token) is not { } connection)
-                {
-                    return;
-                }
-
-                // Counted from the moment it is accepted, so that a drain waits for it.
-                var tracked = _connections.Track();
-                _ = Task.Run(() => HandleAsync(connection, tracked, isSocks5));
-            }
-            catch (OperationCanceledException)
-            {
-                return;
-            }
-            catch (Exception e)
-            {
-                // File descriptors used up, for one. The listener stays; a moment later there may be some.
-                _logger.AcceptFailed(listener.LocalEndPoint, e);
-                await Task.Delay(TimeSpan.FromMilliseconds(100), _context.Time, _stopAccepting.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
-        }
-    }
+    // A proxy with an address of its own is its workload's address: peers see the connection come from there, as from a pod.
+    private IPAddress? OwnAddress => _context.Workload.ListenAddress ?? _context.Options.ListenAddress;
 
     private async Task HandleAsync(TransportConnection application, TrackedConnection tracked, bool isSocks5)
     {
@@ -88,19 +48,20 @@ internal sealed class OutboundProxy : IAsyncDisposable
         await using (var recording = _context.AccessLog.Begin(new ConnectionRecord { Direction = ConnectionDirection.Outbound, Source = application.RemoteEndPoint }))
         {
             var record = recording.Record;
+            tracked.Describe(record);
             try
             {
+                // Known first, so that whatever is refused says where it meant to go.
+                record.Destination = isSocks5 ? null : application.OriginalDestination;
                 var local = await _context.LocalWorkloadAsync(tracked.Closed);
                 record.SourceWorkload = local;
-                var destination = isSocks5 ? await OpenSocks5Async(application, local, tracked.Closed) : application.OriginalDestination;
-                record.Destination = destination;
-                await CarryAsync(application, record, local, destination, tracked);
+                record.Destination ??= await Socks5.OpenAsync(application, hostname => _resolver.ResolveAsync(hostname, local, application.RemoteEndPoint.AddressFamily, tracked.Closed), _context.Time, tracked.Closed);
+                await CarryAsync(application, record, local, record.Destination, tracked);
             }
             catch (Exception e)
             {
                 // One connection's trouble ends in its own line.
-                record.Outcome = record.SourceWorkload is null || record.Destination is null ? ConnectionOutcome.Rejected : ConnectionOutcome.Failed;
-                record.Error = tracked.CloseReason?.Text ?? e.Message;
+                Relay.Fail(record, tracked, e);
                 application.Abort();
             }
         }
@@ -108,52 +69,126 @@ internal sealed class OutboundProxy : IAsyncDisposable
 
     private async Task CarryAsync(TransportConnection application, ConnectionRecord record, Workload local, IPEndPoint destination, TrackedConnection tracked)
     {
-        var mesh = _context.State.Current;
-        var plan = _planner.Plan(mesh, local, OwnAddress ?? application.RemoteEndPoint.Address, destination, _context.Random);
-        switch (plan)
+        using var span = ConnectionTracing.StartOutbound(record, local, destination);
+        HashSet<string>? tried = null;
+        IDisposable? admission = null;
+        IOException? failure = null;
+        try
         {
-            case OutboundPlan.Hbone hbone:
-                record.DestinationService = hbone.Service;
-                record.DestinationWorkload = hbone.Workload;
-                record.Destination = hbone.NextHop;
-                record.HboneAddress = hbone.Authority;
-                record.SourceIdentity = local.Identity;
-                await TunnelAsync(application, record, local, hbone, tracked);
-                break;
-            case OutboundPlan.Tcp tcp:
-                record.DestinationService = tcp.Service;
-                record.DestinationWorkload = tcp.Workload;
-                record.Destination = tcp.Destination;
-                await PlainAsync(application, record, tcp.Destination, tracked);
-                break;
-            case OutboundPlan.Passthrough passthrough:
-                await PlainAsync(application, record, passthrough.Destination, tracked);
-                break;
-            case OutboundPlan.Refused refused:
-                record.DestinationService = refused.Service;
-                throw new IOException(refused.Why);
+            while (true)
+            {
+                var mesh = _context.State.Current;
+                var plan = _planner.Plan(mesh, local, OwnAddress ?? application.RemoteEndPoint.Address, destination, _context.Random, _traffic.Excluded(tried));
+                if (plan is OutboundPlan.Unresolved unresolved)
+                {
+                    plan = unresolved.With(await _resolver.ResolveAsync(unresolved, destination.AddressFamily, tracked.Closed));
+                }
+
+                if (plan is OutboundPlan.Refused refused)
+                {
+                    record.DestinationService = refused.Service;
+                    record.Why = refused.Why;
+                    throw failure is null ? new RefusedException(refused.Service, refused.Why) : new IOException($"{failure.Message}; {tried!.Count} tried, and no other endpoint is left", failure);
+                }
+
+                var service = Describe(record, plan, local);
+                admission ??= _traffic.Admit(service);
+                try
+                {
+                    await using var hop = await ConnectAsync(application, record, local, plan, span.TraceParent, tracked.Closed);
+                    if (record.DestinationWorkload is { } reached)
+                    {
+                        _traffic.Succeeded(reached);
+                    }
+
+                    _context.AccessLog.Opened(record);
+                    await hop.RelayAsync(record, tracked);
+                    return;
+                }
+                catch (IOException e) when (!record.WasOpened && record.DestinationWorkload is { } endpoint && IsConnectFailure(e))
+                {
+                    failure = e;
+                    if (_traffic.Failed(mesh, service, endpoint))
+                    {
+                        _logger.EndpointEjected(endpoint.Uid, service!.Key, e.Message);
+                    }
+
+                    if (record.Retries >= (service?.TrafficPolicy?.ConnectRetries ?? 0))
+                    {
+                        throw;
+                    }
+
+                    record.Retries++;
+                    (tried ??= []).Add(endpoint.Uid);
+                }
+            }
+        }
+        finally
+        {
+            admission?.Dispose();
         }
     }
 
-    private async Task TunnelAsync(TransportConnection application, ConnectionRecord record, Workload local, OutboundPlan.Hbone plan, TrackedConnection tracked)
+    private static Service? Describe(ConnectionRecord record, OutboundPlan plan, Workload local)
     {
-        var headers = new HboneHeaders()
-            .Add(Baggage.HeaderName, Baggage.Of(local).ToString())
-            .Add(Forwarded.HeaderName, Forwarded.Of(application.RemoteEndPoint, plan.Service?.Hostname).ToString())
-            .Add("traceparent", $"00-{RandomNumberGenerator.GetHexString(32, lowercase: true)}-{RandomNumberGenerator.GetHexString(16, lowercase: true)}-00");
-        await using var tunnel = await _pool.ConnectAsync(new HboneDestination(local.Identity, plan.Peers, plan.NextHop, SourceAddress(plan.NextHop)), plan.Authority, headers, tracked.Closed);
-        record.DestinationIdentity = tunnel.PeerIdentity;
-        record.DestinationBaggage = Baggage.Parse(tunnel.Headers.GetValues(Baggage.HeaderName));
-        _context.AccessLog.Opened(record);
-        await Relay.RunAsync(token => TunnelRelay.RunAsync(application, tunnel, record.Counters, token), record, tracked, () =>
+        record.Why = plan.Why;
+        (record.Destination, record.HboneAddress, record.DestinationWorkload, record.DestinationService) = plan switch
         {
-            tunnel.Abort();
-            application.Abort();
-        });
+            OutboundPlan.Hbone hbone => (hbone.NextHop, hbone.Authority, hbone.Workload, hbone.Service),
+            OutboundPlan.DoubleHbone far => (far.NextHop, far.Authority, far.Workload, far.Service),
+            OutboundPlan.Tcp tcp => (tcp.Destination, null, tcp.Workload, tcp.Service),
+            OutboundPlan.Passthrough passthrough => (passthrough.Destination, null, null, null),
+            _ => throw new InvalidOperationException($"a plan of type {plan.GetType().Name} is not carried out"),
+        };
+        record.SourceIdentity = record.HboneAddress is null ? null : local.Identity;
+        return record.DestinationService;
     }
 
-    // A proxy with an address of its own is its workload's address: peers see the connection come from there, as from a pod.
-    private IPAddress? OwnAddress => _context.Workload.ListenAddress ?? _context.Options.ListenAddress;
+    private async Task<OutboundHop> ConnectAsync(
+        TransportConnection application, ConnectionRecord record, Workload local, OutboundPlan plan, string? traceParent, CancellationToken closed)
+    {
+        var timeout = record.DestinationService?.TrafficPolicy?.ConnectTimeout ?? (plan is OutboundPlan.Hbone or OutboundPlan.DoubleHbone ? Timeout.InfiniteTimeSpan : _context.Options.ConnectTimeout);
+        using var deadline = new CancellationTokenSource(timeout, _context.Time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, closed);
+        try
+        {
+            return plan switch
+            {
+                OutboundPlan.Hbone hbone => Tunnelled(application, record, await _pool.ConnectAsync(
+                    new HboneDestination(local.Identity, hbone.Peers, hbone.NextHop, SourceAddress(hbone.NextHop)),
+                    hbone.Authority,
+                    Headers(application, local, hbone.Service, traceParent),
+                    either.Token)),
+                OutboundPlan.DoubleHbone far => Tunnelled(application, record, await _pool.ConnectAsync(
+                    new HboneDestination(new HboneDestination(local.Identity, far.GatewayPeers, far.NextHop, SourceAddress(far.NextHop)), far.Authority, far.Peers) { Capacity = far.Capacity },
+                    far.Authority,
+                    Headers(application, local, far.Service, traceParent).Add(Forwarded.NetworkHeaderName, _context.Options.Network),
+                    either.Token), isBehindGateway: true),
+                _ => OutboundHop.Of(application, await _context.Transport.ConnectAsync(record.Destination!, source: null, either.Token)),
+            };
+        }
+        catch (OperationCanceledException e) when (deadline.IsCancellationRequested && !closed.IsCancellationRequested)
+        {
+            throw plan is OutboundPlan.Hbone or OutboundPlan.DoubleHbone
+                ? new HboneException(HboneError.ConnectTimeout, $"{record.Destination} opened no tunnel within {timeout}", e)
+                : new IOException($"{record.Destination} did not answer within {timeout}", e);
+        }
+    }
+
+    private static OutboundHop Tunnelled(TransportConnection application, ConnectionRecord record, HboneTunnel tunnel, bool isBehindGateway = false)
+    {
+        record.DestinationIdentity = tunnel.PeerIdentity;
+        record.DestinationBaggage = Baggage.Parse(tunnel.Headers.GetValues(Baggage.HeaderName));
+
+        // What the gateway leads to is known by what it says of itself alone (ztunnel §2.10).
+        record.DestinationWorkload = isBehindGateway && record.DestinationBaggage is not null ? null : record.DestinationWorkload;
+        return OutboundHop.Of(application, tunnel);
+    }
+
+    private static HboneHeaders Headers(TransportConnection application, Workload local, Service? service, string? traceParent) => new HboneHeaders()
+        .Add(Baggage.HeaderName, Baggage.Of(local).ToString())
+        .Add(Forwarded.HeaderName, Forwarded.Of(application.RemoteEndPoint, service?.Hostname).ToString())
+        .Add("traceparent", traceParent ?? $"00-{RandomNumberGenerator.GetHexString(32, lowercase: true)}-{RandomNumberGenerator.GetHexString(16, lowercase: true)}-00");
 
     private IPAddress? SourceAddress(IPEndPoint nextHop)
     {
@@ -161,71 +196,9 @@ internal sealed class OutboundProxy : IAsyncDisposable
         return own is not null && own.AddressFamily == nextHop.AddressFamily && IPAddress.IsLoopback(own) == IPAddress.IsLoopback(nextHop.Address) ? own : null;
     }
 
-    private async Task PlainAsync(TransportConnection application, ConnectionRecord record, IPEndPoint destination, TrackedConnection tracked)
+    // What another endpoint might do better. A peer that is not who it should be, or that refuses by policy, is no such thing.
+    private static bool IsConnectFailure(IOException e) => e is not (RefusedException or LimitReachedException) && e is not HboneException
     {
-        using var deadline = new CancellationTokenSource(_context.Options.ConnectTimeout, _context.Time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, tracked.Closed);
-        TransportConnection remote;
-        try
-        {
-            remote = await _context.Transport.ConnectAsync(destination, source: null, either.Token);
-        }
-        catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
-        {
-            throw new IOException($"{destination} did not answer within {_context.Options.ConnectTimeout}", e);
-        }
-
-        await using (remote)
-        {
-            _context.AccessLog.Opened(record);
-            await Relay.RunAsync(token => TunnelRelay.RunAsync(application, remote, record.Counters, token), record, tracked, () =>
-            {
-                remote.Abort();
-                application.Abort();
-            });
-        }
-    }
-
-    // The success is told before the connection is there, as ztunnel does (ztunnel §1.1).
-    private async Task<IPEndPoint> OpenSocks5Async(TransportConnection application, Workload local, CancellationToken closed)
-    {
-        using var deadline = new CancellationTokenSource(Socks5Timeout, _context.Time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, closed);
-        try
-        {
-            var target = await Socks5.ReadRequestAsync(application.Stream, either.Token);
-            if ((target.Address ?? await ResolveAsync(target.Hostname!, local, application.RemoteEndPoint.AddressFamily, either.Token)) is not { } address)
-            {
-                await Socks5.ReplyAsync(application.Stream, Socks5Reply.HostUnreachable, either.Token);
-                throw new Socks5Exception($"the host name '{target.Hostname}' cannot be resolved");
-            }
-
-            await Socks5.ReplyAsync(application.Stream, Socks5Reply.Succeeded, either.Token);
-            return NetworkAddress.Canonical(new IPEndPoint(address, target.Port));
-        }
-        catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
-        {
-            throw new Socks5Exception($"the SOCKS client did not complete its request within {Socks5Timeout}", e);
-        }
-    }
-
-    // A service of the mesh by its name, else whatever the system's resolver says.
-    private async Task<IPAddress?> ResolveAsync(string hostname, Workload local, AddressFamily family, CancellationToken cancellationToken)
-    {
-        var mesh = _context.State.Current;
-        if (mesh.FindServiceByHostname(hostname.TrimEnd('.'), local.Namespace) is { } service)
-        {
-            var vips = service.Vips.Where(vip => vip.Network == local.Network).Select(vip => vip.Address);
-            return Socks5.Choose(vips, family) ?? Socks5.Choose(mesh.EndpointsOf(service.Key).Values.SelectMany(endpoint => endpoint.Addresses), family);
-        }
-
-        try
-        {
-            return Socks5.Choose(await Dns.GetHostAddressesAsync(hostname, cancellationToken), family);
-        }
-        catch (Exception e) when (e is SocketException or ArgumentException)
-        {
-            return null;
-        }
-    }
+        Error: HboneError.PeerRejected or HboneError.IdentityUnavailable or HboneError.Aborted or HboneError.NotInMesh or HboneError.ProtocolError,
+    } and not HboneException { Error: HboneError.Refused, Status: not 503 };
 }

@@ -2,6 +2,8 @@ using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Mesh.Core.Workloads;
+using Mesh.Hbone.Transport;
 
 namespace Mesh.Ztunnel.Outbound;
 
@@ -27,6 +29,36 @@ internal static class Socks5
     private const byte NoAuthentication = 0;
     private const byte NoAcceptableMethod = 0xFF;
     private const byte Connect = 1;
+
+    private static readonly TimeSpan OpenTimeout = TimeSpan.FromSeconds(10);
+
+    /// <summary>Reads greeting and request, finds the address and replies. The success is told before the connection is there, as ztunnel does (ztunnel §1.1).</summary>
+    /// <param name="application">The client.</param>
+    /// <param name="resolve">Finds the address of a host name; null when it has none.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="closed">Cancelled when the connection must end.</param>
+    /// <exception cref="Socks5Exception">The client broke the protocol, or took too long, or names nothing that can be found.</exception>
+    public static async Task<IPEndPoint> OpenAsync(TransportConnection application, Func<string, Task<IPAddress?>> resolve, TimeProvider time, CancellationToken closed)
+    {
+        using var deadline = new CancellationTokenSource(OpenTimeout, time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, closed);
+        try
+        {
+            var target = await ReadRequestAsync(application.Stream, either.Token);
+            if ((target.Address ?? await resolve(target.Hostname!).WaitAsync(either.Token)) is not { } address)
+            {
+                await ReplyAsync(application.Stream, Socks5Reply.HostUnreachable, either.Token);
+                throw new Socks5Exception($"the host name '{target.Hostname}' cannot be resolved");
+            }
+
+            await ReplyAsync(application.Stream, Socks5Reply.Succeeded, either.Token);
+            return NetworkAddress.Canonical(new IPEndPoint(address, target.Port));
+        }
+        catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
+        {
+            throw new Socks5Exception($"the SOCKS client did not complete its request within {OpenTimeout}", e);
+        }
+    }
 
     /// <summary>Reads greeting and request; the reply is still owed.</summary>
     /// <exception cref="Socks5Exception">The client broke the protocol; a reply has been sent where there is one for it.</exception>

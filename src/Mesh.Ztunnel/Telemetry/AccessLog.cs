@@ -23,12 +23,17 @@ public sealed class AccessLog
     /// <summary>Raised once for each connection, when it has ended. Must not block.</summary>
     public event EventHandler<ConnectionRecord>? Recorded;
 
+    /// <summary>Raised for each connection that opens, when it does. Must not block.</summary>
+    internal event EventHandler<ConnectionRecord>? Began;
+
     /// <summary>Begins a record; disposing the result writes it.</summary>
     internal Recording Begin(ConnectionRecord record) => new(this, record, _time.GetTimestamp());
 
     /// <summary>Says that a connection is about to carry octets.</summary>
     internal void Opened(ConnectionRecord record)
     {
+        record.WasOpened = true;
+        Began?.Invoke(this, record);
         if (_logger.IsEnabled(LogLevel.Debug))
         {
             _logger.Log(LogLevel.Debug, new EventId(3001, "ConnectionOpened"), new Line("connection opened", Fields(record, ended: false)), null, Format);

@@ -3,6 +3,7 @@ using Mesh.Core.Identity;
 using Mesh.Core.Policy;
 using Mesh.Core.Workloads;
 using Mesh.Hbone;
+using Mesh.Ztunnel.Outbound;
 
 namespace Mesh.Ztunnel.Telemetry;
 
@@ -30,6 +31,37 @@ public enum ConnectionOutcome
 
     /// <summary>It never came as far as a request with a workload.</summary>
     Rejected = 3,
+}
+
+/// <summary>What a failed connection failed of, as telemetry labels it (ztunnel §10.2). Numbers never change.</summary>
+public enum ResponseFlag
+{
+    /// <summary>It did not fail: <c>-</c>.</summary>
+    None = 0,
+
+    /// <summary>Policy denied it: <c>DENY</c>.</summary>
+    Deny = 1,
+
+    /// <summary>It could not be connected, or was lost: <c>CONNECT</c>.</summary>
+    Connect = 2,
+
+    /// <summary>The TLS handshake failed: <c>TLS_FAILURE</c>.</summary>
+    TlsFailure = 3,
+
+    /// <summary>The HTTP/2 handshake failed: <c>H2_HANDSHAKE_FAILURE</c>.</summary>
+    Http2HandshakeFailure = 4,
+
+    /// <summary>The HBONE port did not answer, as if a NetworkPolicy kept it shut: <c>NETWORK_POLICY</c>.</summary>
+    NetworkPolicy = 5,
+
+    /// <summary>No certificate could be had: <c>IDENTITY_ERROR</c>.</summary>
+    IdentityError = 6,
+
+    /// <summary>The peer's certificate is revoked: <c>CERT_REVOKED</c>.</summary>
+    CertificateRevoked = 7,
+
+    /// <summary>A limit on connections was reached, which Istio's ztunnel does not have: <c>OVERFLOW</c>.</summary>
+    Overflow = 8,
 }
 
 /// <summary>What is known of one proxied connection (ztunnel §10.3). Filled while it runs, published once when it ends.</summary>
@@ -77,6 +109,18 @@ public sealed class ConnectionRecord
     /// <summary>What went wrong; null when nothing did.</summary>
     public string? Error { get; set; }
 
+    /// <summary>What it failed of.</summary>
+    public ResponseFlag Flag { get; set; }
+
+    /// <summary>Why it was sent where it was sent; null where nothing was decided.</summary>
+    public string? Why { get; set; }
+
+    /// <summary>How many further endpoints were tried before one was connected to, or none.</summary>
+    public int Retries { get; internal set; }
+
+    /// <summary>Whether the next hop was reached: octets were carried, or could have been.</summary>
+    public bool WasOpened { get; internal set; }
+
     /// <summary>The time from accepting to the end.</summary>
     public TimeSpan Duration { get; internal set; }
 
@@ -87,4 +131,32 @@ public sealed class ConnectionRecord
     public long BytesReceived => Counters.FromTunnel;
 
     internal RelayCounters Counters { get; } = new();
+
+    // What metrics have counted already, while the connection goes on.
+    internal long CountedRequestBytes { get; set; }
+
+    internal long CountedResponseBytes { get; set; }
+
+    internal void Fail(ConnectionOutcome outcome, ResponseFlag flag, string error)
+    {
+        Outcome = outcome;
+        Flag = flag;
+        Error = error;
+    }
+
+    /// <summary>Fails by an exception: what kind it is says the flag.</summary>
+    internal void Fail(Exception exception) => Fail(
+        ConnectionOutcome.Failed,
+        exception is HboneException hbone
+            ? hbone.Error switch
+            {
+                HboneError.ConnectTimeout => ResponseFlag.NetworkPolicy,
+                HboneError.TlsFailed or HboneError.PeerRejected => ResponseFlag.TlsFailure,
+                HboneError.HandshakeFailed => ResponseFlag.Http2HandshakeFailure,
+                HboneError.IdentityUnavailable => ResponseFlag.IdentityError,
+                HboneError.Refused when hbone.Status == 401 => ResponseFlag.Deny,
+                _ => ResponseFlag.Connect,
+            }
+            : exception is LimitReachedException ? ResponseFlag.Overflow : ResponseFlag.Connect,
+        exception.Message);
 }

@@ -1,6 +1,7 @@
 using System.Net;
 using Mesh.Core.Policy;
 using Mesh.Core.Workloads;
+using Mesh.Ztunnel.Telemetry;
 using Mesh.Testing;
 using static Mesh.Testing.TestMesh;
 
@@ -29,7 +30,7 @@ public sealed class ConnectionTrackerTests : IDisposable
     {
         using var web = Track(Web);
         using var waypoint = Track(Waypoint);
-        using var outbound = _tracker.Track();
+        using var outbound = _tracker.Track(ConnectionDirection.Outbound);
 
         _state.Update(editor => editor.Upsert(DenyWeb));
 
@@ -63,16 +64,16 @@ public sealed class ConnectionTrackerTests : IDisposable
     [Fact]
     public void The_first_reason_to_close_counts()
     {
-        using var connection = _tracker.Track();
-        connection.Close("first");
-        connection.Close("second");
+        using var connection = _tracker.Track(ConnectionDirection.Outbound);
+        connection.Close(new CloseReason("first", ResponseFlag.Connect));
+        connection.Close(new CloseReason("second", ResponseFlag.Deny));
         _tracker.CloseAll("third");
         Assert.Equal("first", connection.CloseReason!.Text);
     }
 
     private TrackedConnection Track(Workload source)
     {
-        var connection = _tracker.Track();
+        var connection = _tracker.Track(ConnectionDirection.Outbound);
         connection.ApplyPolicy(Cart, new L4Connection(source.Addresses[0], source.Identity, IPEndPoint.Parse("10.0.0.2:8080")));
         return connection;
     }

@@ -93,9 +93,89 @@ public sealed class InboundPlannerTests
     public void A_named_port_that_the_endpoint_does_not_know_is_refused_with_503() =>
         Assert.Equal(503, Assert.IsType<InboundPlan.Refuse>(Plan($"{CartHost}:80", Cart, CartService with { Ports = Ports((80, 0)) })).Status);
 
+    // Mirrors ztunnel §15.4: what a waypoint is referred to by, and whether it has an application tunnel.
+    [Theory]
+    [InlineData("pod address", false, "10.0.0.3:8080", "10.0.0.2:8080", null)]
+    [InlineData("service address", false, "10.0.0.3:8080", "10.0.0.2:8080", null)]
+    [InlineData("service name", false, "10.0.0.3:8080", "10.0.0.2:8080", null)]
+    [InlineData("weighted", false, "10.96.0.3:80", "10.0.0.2:80", null)]
+    [InlineData("nothing", false, "10.0.0.3:8080", null, null)]
+    [InlineData("elsewhere", false, "10.0.0.3:8080", null, null)]
+    [InlineData("pod address", true, "10.0.0.3:8080", "10.0.0.2:15088", "10.0.0.3:8080")]
+    [InlineData("service address", true, "10.96.0.3:80", "10.0.0.2:15088", "10.96.0.3:80")]
+    [InlineData("nothing", true, "192.0.2.1:443", "10.0.0.2:15088", "192.0.2.1:443")]
+    [InlineData("nothing", true, "behind.shop.svc.cluster.local:80", "10.0.0.2:15088", "10.96.0.3:80")]
+    public void A_waypoint_takes_what_is_for_those_who_refer_to_it(string reference, bool hasTunnel, string authority, string? destination, string? proxyTarget)
+    {
+        var waypoints = Service("waypoints", "10.96.0.9") with { Ports = Ports((15008, 15008)) };
+        var local = Workload("cart", "10.0.0.2", waypoints.Key) with { ApplicationTunnel = hasTunnel ? new ApplicationTunnel(ApplicationTunnelProtocol.Proxy, 15088) : null };
+        var gateway = reference switch
+        {
+            "pod address" => GatewayAt("10.0.0.2"),
+            "service address" => GatewayAt("10.96.0.9"),
+            "service name" => new GatewayAddress(waypoints.Key, 15008),
+            "elsewhere" => GatewayAt("10.0.0.77"),
+            _ => null,
+        };
+        var service = Service("behind", "10.96.0.3") with
+        {
+            Waypoint = gateway,
+            WeightedWaypoints = reference == "weighted" ? [new WeightedWaypoint(GatewayAt("10.0.0.77"), 1), new WeightedWaypoint(GatewayAt("10.0.0.2"), 1)] : [],
+        };
+        var plan = Plan(authority, local, waypoints, service, Workload("behind", "10.0.0.3") with { Waypoint = gateway });
+        if (destination is null)
+        {
+            Assert.Equal(400, Assert.IsType<InboundPlan.Refuse>(plan).Status);
+            return;
+        }
+
+        var connect = Assert.IsType<InboundPlan.Connect>(plan);
+        Assert.Equal(IPEndPoint.Parse(destination), connect.Destination);
+        Assert.Equal(proxyTarget is null ? null : IPEndPoint.Parse(proxyTarget), connect.ProxyTarget);
+    }
+
     [Fact]
-    public void A_workload_with_an_application_tunnel_is_refused_with_503() =>
-        Assert.Equal(503, Assert.IsType<InboundPlan.Refuse>(Plan("10.0.0.2:8080", Cart with { ApplicationTunnel = new ApplicationTunnel(ApplicationTunnelProtocol.Proxy, 15088) })).Status);
+    public void An_application_tunnel_without_a_header_only_moves_the_port()
+    {
+        var plan = Assert.IsType<InboundPlan.Connect>(Plan("10.0.0.2:8080", Cart with { ApplicationTunnel = new ApplicationTunnel(ApplicationTunnelProtocol.None, 9090) }));
+        Assert.Equal(IPEndPoint.Parse("10.0.0.2:9090"), plan.Destination);
+        Assert.Null(plan.ProxyTarget);
+    }
+
+    [Fact]
+    public void An_application_tunnel_cannot_name_a_service_without_address()
+    {
+        var plan = Assert.IsType<InboundPlan.Refuse>(Plan(
+            $"{CartHost}:80", Cart with { ApplicationTunnel = new ApplicationTunnel(ApplicationTunnelProtocol.Proxy, 15088) }, CartService with { Vips = [] }));
+        Assert.Equal(503, plan.Status);
+    }
+
+    [Theory]
+    [InlineData("waypoint", true)]
+    [InlineData("web", false)]
+    [InlineData(null, false)]
+    public void Where_the_waypoint_is_required_only_its_traffic_is_taken(string? client, bool isTaken)
+    {
+        var strict = new InboundPlanner(port => port is 15008, requireWaypoint: true);
+        var cart = Cart with { Waypoint = GatewayAt("10.0.0.9") };
+        var peer = client is null ? null : Mesh.Core.Identity.SpiffeId.Parse($"spiffe://cluster.local/ns/shop/sa/{client}");
+        var plan = strict.Plan(Of(cart, Waypoint, CartService), cart, CartAddress, "10.0.0.2:8080", null, peer);
+        Assert.Equal(isTaken, plan is InboundPlan.Connect);
+        Assert.Equal(isTaken, plan is not InboundPlan.Refuse { Status: 401 });
+    }
+
+    [Fact]
+    public void Plain_text_is_not_taken_where_the_waypoint_is_required()
+    {
+        var strict = new InboundPlanner(port => port is 15008, requireWaypoint: true);
+        var service = CartService with { Waypoint = GatewayAt("10.0.0.9") };
+        Assert.IsType<InboundPlan.Refuse>(strict.Plan(Of(Cart, Waypoint, service), Cart, IPEndPoint.Parse("10.0.0.2:8080")));
+        Assert.IsType<InboundPlan.Connect>(Planner.Plan(Of(Cart, Waypoint, service), Cart, IPEndPoint.Parse("10.0.0.2:8080")));
+    }
+
+    [Fact]
+    public void Plain_text_to_a_port_of_the_proxy_is_refused() =>
+        Assert.IsType<InboundPlan.Refuse>(Planner.Plan(Of(Cart), Cart, IPEndPoint.Parse("10.0.0.2:15006")));
 
     [Fact]
     public void The_service_is_that_which_the_client_says_else_the_one_with_the_port()
@@ -103,13 +183,13 @@ public sealed class InboundPlannerTests
         var other = Service("other", "10.96.0.3");
         var cart = Workload("cart", "10.0.0.2", CartKey, other.Key);
         var mesh = Of(cart, CartService, other);
-        var said = Assert.IsType<InboundPlan.Connect>(Planner.Plan(mesh, cart, CartAddress, "10.0.0.2:8080", "other.shop.svc.cluster.local"));
+        var said = Assert.IsType<InboundPlan.Connect>(Planner.Plan(mesh, cart, CartAddress, "10.0.0.2:8080", "other.shop.svc.cluster.local", peer: null));
         Assert.Equal(other, said.Service);
-        var guessed = Assert.IsType<InboundPlan.Connect>(Planner.Plan(Of(Cart, CartService), Cart, CartAddress, "10.0.0.2:8080", "elsewhere.example"));
+        var guessed = Assert.IsType<InboundPlan.Connect>(Planner.Plan(Of(Cart, CartService), Cart, CartAddress, "10.0.0.2:8080", "elsewhere.example", peer: null));
         Assert.Equal(CartService, guessed.Service);
-        Assert.Null(Assert.IsType<InboundPlan.Connect>(Planner.Plan(Of(Cart, CartService), Cart, CartAddress, "10.0.0.2:1234", null)).Service);
+        Assert.Null(Assert.IsType<InboundPlan.Connect>(Planner.Plan(Of(Cart, CartService), Cart, CartAddress, "10.0.0.2:1234", null, peer: null)).Service);
     }
 
     private static InboundPlan Plan(string authority, Workload local, params object[] others) =>
-        Planner.Plan(Of([local, .. others]), local, CartAddress, authority, forwardedHost: null);
+        Planner.Plan(Of([local, .. others]), local, CartAddress, authority, forwardedHost: null, peer: null);
 }
