@@ -33,4 +33,25 @@ internal static partial class Log
 
     [LoggerMessage(3018, LogLevel.Warning, "endpoint {Endpoint} of {Service} is left out for a while: {Error}")]
     public static partial void EndpointEjected(this ILogger logger, string endpoint, NamespacedHostname service, string error);
+
+    [LoggerMessage(3019, LogLevel.Information, "pod {Uid} ({Workload}) has its proxy")]
+    public static partial void PodAdded(this ILogger logger, string uid, WorkloadInfo workload);
+
+    [LoggerMessage(3020, LogLevel.Information, "pod {Uid} ({Workload}) is gone, and its proxy with it")]
+    public static partial void PodRemoved(this ILogger logger, string uid, WorkloadInfo workload);
+
+    [LoggerMessage(3021, LogLevel.Warning, "pod {Uid} ({Workload}) has no proxy yet, trying again: {Error}")]
+    public static partial void PodPending(this ILogger logger, string uid, WorkloadInfo workload, string error);
+
+    [LoggerMessage(3022, LogLevel.Information, "connected to the CNI agent at {Path}")]
+    public static partial void CniConnected(this ILogger logger, string path);
+
+    [LoggerMessage(3023, LogLevel.Warning, "no connection to the CNI agent at {Path}, trying again: {Error}")]
+    public static partial void CniLost(this ILogger logger, string path, string error);
+
+    [LoggerMessage(3024, LogLevel.Critical, "the CNI agent does not keep to its protocol: {Error}")]
+    public static partial void CniBroken(this ILogger logger, string error);
+
+    [LoggerMessage(3025, LogLevel.Warning, "still open at the deadline, and cut: {Direction} connection from {Source} to {Destination}, {Sent} octets sent, {Received} received")]
+    public static partial void CutAtDeadline(this ILogger logger, string direction, IPEndPoint? source, IPEndPoint? destination, long sent, long received);
 }

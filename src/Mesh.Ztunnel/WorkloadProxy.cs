@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using Mesh.Hbone.Client;
 using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Connections;
@@ -10,9 +9,20 @@ using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel;
 
-/// <summary>The complete proxy of one workload: its listeners, its pool of connections, its open connections (ztunnel §0).</summary>
-internal sealed class WorkloadProxy : IAsyncDisposable
+/// <summary>A running proxy. Disposing it ends everything at once.</summary>
+internal interface IWorkloadProxy : IAsyncDisposable
 {
+    /// <summary>The connections that are open now.</summary>
+    TrackedConnection[] Connections { get; }
+
+    /// <summary>Accepts no more, and waits for what is open to end; what is open at the deadline is cut (ztunnel §14).</summary>
+    Task StopAsync(CancellationToken deadline);
+}
+
+/// <summary>The complete proxy of one workload: its listeners, its pool of connections, its open connections (ztunnel §0).</summary>
+internal sealed class WorkloadProxy : IWorkloadProxy
+{
+    private readonly ILogger _logger;
     private readonly ConnectionTracker _connections;
     private readonly HbonePool _pool;
     private readonly InboundProxy _inbound;
@@ -24,14 +34,14 @@ internal sealed class WorkloadProxy : IAsyncDisposable
     public WorkloadProxy(ProxyContext context)
     {
         var options = context.Options;
+        _logger = context.Loggers.CreateLogger<WorkloadProxy>();
         var address = context.Workload.ListenAddress ?? options.ListenAddress;
-        var wildcard = options.IPv6Enabled && Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any;
         var listeners = new List<TransportListener>();
         try
         {
-                var inbound = Listen(address ?? wildcard, options.HbonePort);
-            var passthrough = Listen(address ?? wildcard, options.InboundPassthroughPort);
-            var outbound = Listen(address ?? wildcard, options.OutboundPort);
+                var inbound = Listen(address ?? options.Wildcard, options.HbonePort);
+            var passthrough = Listen(address ?? options.Wildcard, options.InboundPassthroughPort);
+            var outbound = Listen(address ?? options.Wildcard, options.OutboundPort);
             var socks5 = options.Socks5Enabled ? Listen(address ?? IPAddress.Loopback, options.Socks5Port) : null;
             _connections = new ConnectionTracker(context.State);
             _pool = new HbonePool(
@@ -58,13 +68,8 @@ internal sealed class WorkloadProxy : IAsyncDisposable
         }
     }
 
-    /// <summary>How many connections it carries, or is about to.</summary>
-    public int OpenConnections => _connections.Count;
-
-    /// <summary>The connections that are open now.</summary>
     public TrackedConnection[] Connections => _connections.Open();
 
-    /// <summary>Accepts no more, and waits for what is open to end; what is open at the deadline is cut (ztunnel §14).</summary>
     public async Task StopAsync(CancellationToken deadline)
     {
         try
@@ -76,11 +81,15 @@ internal sealed class WorkloadProxy : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
+            foreach (var open in _connections.Open())
+            {
+                _logger.CutAtDeadline(open.Direction.ToString().ToLowerInvariant(), open.Record?.Source, open.Record?.Destination, open.Record?.BytesSent ?? 0, open.Record?.BytesReceived ?? 0);
+            }
+
             _connections.CloseAll("connection closed due to connection drain");
         }
     }
 
-    /// <summary>Ends everything at once.</summary>
     public async ValueTask DisposeAsync()
     {
         await _outbound.DisposeAsync();

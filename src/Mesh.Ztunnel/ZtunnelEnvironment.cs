@@ -13,6 +13,9 @@ namespace Mesh.Ztunnel;
 /// <remarks>A value that is wrong is reported with its name, the value and what is allowed; all of them at once.</remarks>
 internal sealed class ZtunnelEnvironment
 {
+    // By which the rules that Istio's CNI puts into pods know our packets (ztunnel §12.4).
+    private const uint InPodMark = 1337;
+
     private readonly IReadOnlyDictionary<string, string> _variables;
     private readonly List<string> _errors = [];
     private ImmutableArray<KeyValuePair<string, LogLevel>> _logLevels = [];
@@ -45,8 +48,11 @@ internal sealed class ZtunnelEnvironment
     /// <summary>Every setting with its default and meaning, for <c>--help</c>.</summary>
     public static IReadOnlyList<(string Name, string Default, string Meaning)> Settings { get; } =
     [
-        ("PROXY_MODE", "dedicated", "dedicated: one proxy for the workload of PROXY_WORKLOAD_INFO"),
-        ("PROXY_WORKLOAD_INFO", "(required)", "namespace/name/serviceAccount of the workload"),
+        ("PROXY_MODE", "shared", "shared: a proxy for each pod of the node; dedicated: one for the workload of PROXY_WORKLOAD_INFO"),
+        ("PROXY_WORKLOAD_INFO", "(required)", "in dedicated mode: namespace/name/serviceAccount of the workload"),
+        ("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "in shared mode: where the CNI agent listens"),
+        ("INPOD_PORT_REUSE", "true", "in shared mode: let the next ztunnel listen on the same ports, to take them over"),
+        ("POD_NAME, POD_NAMESPACE, SERVICE_ACCOUNT", "-", "in shared mode: the ztunnel's own pod, to take tunnels to it too"),
         ("LOCAL_XDS_PATH", "(required)", "YAML file with workloads, services and policies; edits take effect while running"),
         ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
         ("MESH_LISTEN_ADDRESS", "all", "address that every listener binds to"),
@@ -68,7 +74,7 @@ internal sealed class ZtunnelEnvironment
         ("KEEPALIVE_INTERVAL", "180s", "time between probes"),
         ("KEEPALIVE_RETRIES", "9", "probes without an answer before a connection is given up"),
         ("USER_TIMEOUT_ENABLED", "false", "end connections whose octets nobody acknowledges for as long as keep-alive would take"),
-        ("PACKET_MARK", "none", "mark of every packet (SO_MARK)"),
+        ("PACKET_MARK", "1337, none", "mark of every packet (SO_MARK); the defaults of shared and dedicated mode"),
         ("ENABLE_ORIG_SRC", "auto", "keep clients' addresses towards applications: true, false, or, with a PACKET_MARK, where the system allows it"),
         ("LOCALHOST_APP_TUNNEL", "true", "reach applications with a PROXY tunnel by the loopback address"),
         ("MESH_REQUIRE_WAYPOINT", "false", "take traffic for what has a waypoint from the waypoint alone"),
@@ -111,7 +117,7 @@ internal sealed class ZtunnelEnvironment
 
     private void Read()
     {
-        Choice("PROXY_MODE", ["dedicated"]);
+        Options.Mode = Choice("PROXY_MODE", ["shared", "dedicated"]) is "dedicated" ? ProxyMode.Dedicated : ProxyMode.Shared;
         ReadWorkload();
         Options.LocalXdsPath = ReadableFile("LOCAL_XDS_PATH", "the path of a YAML file that can be read");
         DevelopmentCaDirectory = Required("MESH_DEVELOPMENT_CA", "a directory");
@@ -141,6 +147,15 @@ internal sealed class ZtunnelEnvironment
     {
         const string Name = "PROXY_WORKLOAD_INFO";
         const string Allowed = "namespace/name/serviceAccount";
+        if (Options.Mode is ProxyMode.Shared)
+        {
+            Options.CniSocketPath = Value("INPOD_UDS") ?? Options.CniSocketPath;
+            Options.Self = (Value("POD_NAMESPACE"), Value("POD_NAME"), Value("SERVICE_ACCOUNT")) is ({ } podNamespace, { } pod, { } account)
+                ? new WorkloadInfo(podNamespace, pod, account)
+                : null;
+            return;
+        }
+
         if (Required(Name, Allowed) is not { } value)
         {
             return;
@@ -163,7 +178,8 @@ internal sealed class ZtunnelEnvironment
             Duration("KEEPALIVE_TIME", standard.Idle, TimeSpan.FromSeconds(1), day),
             Duration("KEEPALIVE_INTERVAL", standard.Interval, TimeSpan.FromSeconds(1), day),
             Number("KEEPALIVE_RETRIES", standard.Probes, 1, 127));
-        uint? mark = Value("PACKET_MARK") is null ? Options.Sockets.PacketMark : (uint)Number("PACKET_MARK", 0, 1, int.MaxValue);
+        var isShared = Options.Mode is ProxyMode.Shared;
+        uint? mark = Value("PACKET_MARK") is not null ? (uint)Number("PACKET_MARK", 0, 1, int.MaxValue) : isShared ? InPodMark : null;
 
         // Replies to an address that is not ours come back only where rules lead them back, and those go by the mark.
         var transparent = mark is null ? TransparentMode.Never : TransparentMode.IfPossible;
@@ -172,6 +188,7 @@ internal sealed class ZtunnelEnvironment
             KeepAlive = Flag("KEEPALIVE_ENABLED", true) ? keepAlive : null,
             UserTimeout = Flag("USER_TIMEOUT_ENABLED", false),
             PacketMark = mark,
+            SharePorts = isShared && Flag("INPOD_PORT_REUSE", true),
             Transparent = Value("ENABLE_ORIG_SRC") is null ? transparent : Flag("ENABLE_ORIG_SRC", false) ? TransparentMode.Required : TransparentMode.Never,
         };
     }

@@ -1,14 +1,34 @@
 using System.Net;
+using System.Net.Sockets;
 using Mesh.Hbone;
 using Mesh.Hbone.Client;
 using Mesh.Hbone.Transport;
 
 namespace Mesh.Ztunnel;
 
+/// <summary>For whom a ztunnel is there (ztunnel §0).</summary>
+public enum ProxyMode
+{
+    /// <summary>For the workloads that are named to it, in its own network namespace.</summary>
+    Dedicated = 0,
+
+    /// <summary>For the pods of its node, of which the CNI agent tells it, each in the network namespace of the pod.</summary>
+    Shared = 1,
+}
+
 /// <summary>How a ztunnel behaves. Names and defaults are those of Istio's ztunnel (ztunnel §13).</summary>
 public sealed class ZtunnelOptions
 {
-    /// <summary>The workloads that it acts for; each gets a complete proxy of its own. Dedicated mode has exactly one.</summary>
+    /// <summary>For whom it is there. Default <see cref="ProxyMode.Dedicated"/>.</summary>
+    public ProxyMode Mode { get; set; }
+
+    /// <summary>Where the CNI agent listens, in shared mode. Default <c>/var/run/ztunnel/ztunnel.sock</c>.</summary>
+    public string CniSocketPath { get; set; } = "/var/run/ztunnel/ztunnel.sock";
+
+    /// <summary>In shared mode the pod of the ztunnel itself, to which it takes tunnels too; null to take none.</summary>
+    public WorkloadInfo? Self { get; set; }
+
+    /// <summary>In dedicated mode the workloads that it acts for; each gets a complete proxy of its own.</summary>
     public IList<WorkloadInfo> Workloads { get; } = [];
 
     /// <summary>A local YAML file with the mesh's workloads, services and policies; null when the state is filled by other means.</summary>
@@ -70,6 +90,8 @@ public sealed class ZtunnelOptions
 
     /// <summary>Sharing of HBONE connections.</summary>
     public HbonePoolOptions Pool { get; } = new();
+
+    internal IPAddress Wildcard => IPv6Enabled && Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any;
 
     /// <summary>Ports of ours that nobody's traffic may be sent to (ztunnel §1).</summary>
     internal bool IsIllegalPort(int port) => port == HbonePort || port == InboundPassthroughPort || port == OutboundPort || (Socks5Enabled && port == Socks5Port);

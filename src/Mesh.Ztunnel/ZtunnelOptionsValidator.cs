@@ -10,7 +10,7 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
     {
         string?[] errors =
         [
-            options.Workloads.Count == 0 ? $"{nameof(options.Workloads)} is empty; at least one workload must be named" : null,
+            options.Mode is ProxyMode.Dedicated && options.Workloads.Count == 0 ? $"{nameof(options.Workloads)} is empty; at least one workload must be named in dedicated mode" : null,
             options.Workloads.DistinctBy(workload => workload.ListenAddress).Count() < options.Workloads.Count
                 ? $"{nameof(options.Workloads)} share a listen address; each needs its own" : null,
             Port(nameof(options.HbonePort), options.HbonePort),

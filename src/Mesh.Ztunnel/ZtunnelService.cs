@@ -1,8 +1,10 @@
+using System.Diagnostics.Metrics;
 using Mesh.Core.Configuration;
 using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Admin;
+using Mesh.Ztunnel.InPod;
 using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -18,14 +20,19 @@ internal sealed class ZtunnelService(
     TransportFactory transport,
     AccessLog accessLog,
     ZtunnelMetrics metrics,
+    IMeterFactory meters,
     TimeProvider time,
     Random random,
+    IHostApplicationLifetime lifetime,
     ILoggerFactory loggers) : IHostedService, IAsyncDisposable
 {
     private readonly ILogger _logger = loggers.CreateLogger<ZtunnelService>();
     private readonly List<WorkloadProxy> _proxies = [];
     private LocalConfigurationFile? _configuration;
     private ReadinessServer? _readiness;
+    private WorkloadProxyManager? _pods;
+    private CniClient? _cni;
+    private SelfProxy? _self;
 
     public async Task StartAsync(CancellationToken cancellationToken)
     {
@@ -36,7 +43,52 @@ internal sealed class ZtunnelService(
             _configuration = LocalConfigurationFile.Open(path, state, time, loggers.CreateLogger<LocalConfigurationFile>());
         }
 
-        _readiness.Pass(ReadinessGate.StateManager);
+        _readiness.Set(ReadinessGate.StateManager, isPassed: true);
+        if (settings.Mode is ProxyMode.Shared)
+        {
+            await StartSharedAsync(settings, cancellationToken);
+        }
+        else
+        {
+            StartDedicated(settings);
+        }
+
+        _readiness.Set(ReadinessGate.Proxy, isPassed: true);
+        _logger.Ready();
+    }
+
+    /// <summary>Accepts no more; open connections go on until they end or the deadline comes (ztunnel §14).</summary>
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        // What the CNI agent says now is for the next ztunnel.
+        await (_cni?.DisposeAsync() ?? default);
+        _logger.Draining(Proxies.Sum(proxy => proxy.Connections.Length), options.Value.TerminationDeadline);
+        using var deadline = new CancellationTokenSource(options.Value.TerminationDeadline, time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
+        await Task.WhenAll([.. _proxies.Select(proxy => proxy.StopAsync(either.Token)), _pods?.StopAsync(either.Token) ?? Task.CompletedTask, _self?.StopAsync(either.Token) ?? Task.CompletedTask]);
+        await DisposeAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await (_cni?.DisposeAsync() ?? default);
+        await Task.WhenAll(_proxies.Select(proxy => proxy.DisposeAsync().AsTask()));
+        await (_pods?.DisposeAsync() ?? default);
+        await (_self?.DisposeAsync() ?? default);
+        _proxies.Clear();
+        await (_configuration?.DisposeAsync() ?? default);
+        await (_readiness?.DisposeAsync() ?? default);
+        _cni = null;
+        _pods = null;
+        _self = null;
+        _configuration = null;
+        _readiness = null;
+    }
+
+    private IEnumerable<IWorkloadProxy> Proxies => [.. _proxies, .. _pods?.Pods.Select(pod => pod.Proxy).OfType<IWorkloadProxy>() ?? []];
+
+    private void StartDedicated(ZtunnelOptions settings)
+    {
         foreach (var workload in settings.Workloads)
         {
             if (state.Current.FindWorkload(workload.Namespace, workload.Name, workload.ServiceAccount, settings.NodeName) is null)
@@ -44,7 +96,7 @@ internal sealed class ZtunnelService(
                 _logger.WorkloadUnknown(workload, settings.NodeName ?? "any node");
             }
 
-            _proxies.Add(new WorkloadProxy(new ProxyContext(workload, settings, state, certificates, transport, accessLog, metrics, time, random, loggers)));
+            _proxies.Add(new WorkloadProxy(Context(workload, transport)));
             _logger.Listening(
                 workload,
                 (workload.ListenAddress ?? settings.ListenAddress)?.ToString() ?? "all addresses",
@@ -53,28 +105,60 @@ internal sealed class ZtunnelService(
                 settings.OutboundPort,
                 settings.Socks5Enabled ? settings.Socks5Port.ToString() : "off");
         }
-
-        _readiness.Pass(ReadinessGate.Proxy);
-        _logger.Ready();
     }
 
-    /// <summary>Accepts no more; open connections go on until they end or the deadline comes (ztunnel §14).</summary>
-    public async Task StopAsync(CancellationToken cancellationToken)
+    private async Task StartSharedAsync(ZtunnelOptions settings, CancellationToken cancellationToken)
     {
-        _logger.Draining(_proxies.Sum(proxy => proxy.OpenConnections), options.Value.TerminationDeadline);
-        using var deadline = new CancellationTokenSource(options.Value.TerminationDeadline, time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
-        await Task.WhenAll(_proxies.Select(proxy => proxy.StopAsync(either.Token)));
-        await DisposeAsync();
+        await CheckCapabilitiesAsync(settings, cancellationToken);
+        _readiness!.Set(ReadinessGate.WorkloadProxyManager, isPassed: false);
+        if (settings.Self is { } self)
+        {
+            _self = new SelfProxy(Context(self with { IsOurselves = true }, transport), settings.Wildcard);
+        }
+
+        _pods = new WorkloadProxyManager(
+            (workload, ns) => new WorkloadProxy(Context(workload, new NamespaceTransportFactory(ns, settings.Sockets))), meters, loggers.CreateLogger<WorkloadProxyManager>());
+        _cni = new CniClient(settings.CniSocketPath, _pods, OnReadinessChanged, time, loggers.CreateLogger<CniClient>());
+        _ = WatchAsync(_cni);
     }
 
-    public async ValueTask DisposeAsync()
+    private void OnReadinessChanged()
     {
-        await Task.WhenAll(_proxies.Select(proxy => proxy.DisposeAsync().AsTask()));
-        _proxies.Clear();
-        await (_configuration?.DisposeAsync() ?? default);
-        await (_readiness?.DisposeAsync() ?? default);
-        _configuration = null;
-        _readiness = null;
+        if (_cni is { } cni)
+        {
+            _readiness?.Set(ReadinessGate.WorkloadProxyManager, cni.IsReady);
+        }
     }
+
+    // An agent that speaks another language than we do cannot be served; whoever runs us starts us anew.
+    private async Task WatchAsync(CniClient cni)
+    {
+        try
+        {
+            await cni.Completion;
+        }
+        catch (Exception e)
+        {
+            _logger.CniBroken(e.Message);
+            Environment.ExitCode = 1;
+            lifetime.StopApplication();
+        }
+    }
+
+    // Better no start than pods that have no proxy (ztunnel §12.3).
+    private static async Task CheckCapabilitiesAsync(ZtunnelOptions settings, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await NetworkNamespace.PrepareAsync(cancellationToken);
+            new SocketTransportFactory(settings.Sockets).BindDatagram(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, 0)).Dispose();
+        }
+        catch (IOException e)
+        {
+            throw new IOException($"shared mode needs the capabilities CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW: {e.Message}", e);
+        }
+    }
+
+    private ProxyContext Context(WorkloadInfo workload, TransportFactory sockets) =>
+        new(workload, options.Value, state, certificates, sockets, accessLog, metrics, time, random, loggers);
 }

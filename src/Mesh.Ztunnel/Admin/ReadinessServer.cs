@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Net;
 using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -15,6 +14,7 @@ internal static class ReadinessGate
 {
     public const string StateManager = "state manager";
     public const string Proxy = "proxy";
+    public const string WorkloadProxyManager = "workload proxy manager";
 }
 
 /// <summary>Answers the readiness probe: <c>GET /healthz/ready</c> (ztunnel §10.5).</summary>
@@ -35,8 +35,7 @@ internal sealed class ReadinessServer : IAsyncDisposable
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(2);
             kestrel.Limits.MaxRequestHeadersTotalSize = 8 * 1024;
             kestrel.Limits.MaxConcurrentConnections = 100;
-            var wildcard = options.IPv6Enabled && Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any;
-            kestrel.Listen(options.ListenAddress ?? wildcard, options.ReadinessPort);
+            kestrel.Listen(options.ListenAddress ?? options.Wildcard, options.ReadinessPort);
         });
         _server = builder.Build();
         _server.Run(AnswerAsync);
@@ -58,8 +57,8 @@ internal sealed class ReadinessServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Marks one of the gates as passed.</summary>
-    public void Pass(string gate) => _pending.TryRemove(gate, out _);
+    /// <summary>Says whether one of the gates is passed; it may close again.</summary>
+    public void Set(string gate, bool isPassed) => _ = isPassed ? _pending.TryRemove(gate, out _) : _pending.TryAdd(gate, true);
 
     public async ValueTask DisposeAsync() => await _server.DisposeAsync();
 
