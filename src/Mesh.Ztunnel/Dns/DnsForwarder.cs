@@ -61,12 +61,11 @@ internal sealed class DnsForwarder : IAsyncDisposable
         return await asked.WaitAsync(cancellationToken);
     }
 
-    /// <summary>Gives up what is under way.</summary>
+    /// <summary>Gives up what is under way. The source is not disposed: it holds no timer, and who was cut off may still look at it.</summary>
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
         await _quota.WhenEmptyAsync();
-        _stop.Dispose();
     }
 
     private async Task AskAsync(DnsUpstreamRequest request, DnsCacheKey? key, TagList tags, TaskCompletionSource<DnsAnswer> result)

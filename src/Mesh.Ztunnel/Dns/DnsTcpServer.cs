@@ -46,12 +46,8 @@ internal sealed class DnsTcpServer : IAsyncDisposable
         }
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        await StopAsync(new CancellationToken(canceled: true));
-        _stopReceiving.Dispose();
-        _cut.Dispose();
-    }
+    // The sources are not disposed: they hold no timers, and stopping twice is harmless.
+    public async ValueTask DisposeAsync() => await StopAsync(new CancellationToken(canceled: true));
 
     private async Task AcceptAllAsync()
     {

@@ -42,12 +42,11 @@ internal sealed class DnsUdpServer : IAsyncDisposable
         }
     }
 
+    // The sources are not disposed: they hold no timers, and stopping twice is harmless.
     public async ValueTask DisposeAsync()
     {
         await StopAsync(new CancellationToken(canceled: true));
         _socket.Dispose();
-        _stopReceiving.Dispose();
-        _cut.Dispose();
     }
 
     private async Task ReceiveAllAsync()
