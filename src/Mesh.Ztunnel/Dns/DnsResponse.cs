@@ -30,13 +30,13 @@ internal static class DnsResponse
         var writer = new DnsWriter(limit);
         writer.Write(query.Question);
         var reserved = query.Edns is null ? 0 : EdnsLength;
-        var answers = WriteSection(writer, answer.Answers, reserved);
+        var answers = WriteSection(writer, answer.Answers, query.Question, reserved);
         var whole = answers == answer.Answers.Length;
-        var authority = whole ? WriteSection(writer, answer.Authority, reserved) : 0;
+        var authority = whole ? WriteSection(writer, answer.Authority, query.Question, reserved) : 0;
         whole &= authority == answer.Authority.Length;
 
         // These are extra: to leave them out is not to truncate (RFC 2181 section 9).
-        var additional = whole ? WriteSection(writer, answer.Additional, reserved) : 0;
+        var additional = whole ? WriteSection(writer, answer.Additional, query.Question, reserved) : 0;
         if (query.Edns is { } edns)
         {
             writer.Write(edns with { PayloadSize = Math.Max(edns.PayloadSize, (ushort)MinUdpLength) }, code);
@@ -76,11 +76,13 @@ internal static class DnsResponse
         return writer.Complete(new DnsHeader(query.Id, (ushort)flags, 1, 0, 0, (ushort)(query.Edns is null ? 0 : 1)));
     }
 
-    private static int WriteSection(DnsWriter writer, ImmutableArray<DnsRecord> records, int reserved)
+    // What was kept for others may have the name in their case of letters; a client knows its own again.
+    private static int WriteSection(DnsWriter writer, ImmutableArray<DnsRecord> records, DnsQuestion question, int reserved)
     {
         for (var i = 0; i < records.Length; i++)
         {
-            if (!writer.TryWrite(records[i], reserved))
+            var record = records[i].Name.Equals(question.Name) ? records[i] with { Name = question.Name } : records[i];
+            if (!writer.TryWrite(record, reserved))
             {
                 return i;
             }

@@ -17,6 +17,7 @@ internal sealed class DnsStage : IAsyncDisposable, ILoggerFactory
     private readonly MeterListener _listener = new();
     private readonly ConcurrentQueue<(LogLevel Level, string Category, string Line)> _lines = new();
     private readonly DnsProxy _proxy;
+    private int _upstreamSockets;
 
     /// <summary>Sets the stage.</summary>
     /// <param name="configure">Changes the options; the upstream server is there already.</param>
@@ -66,7 +67,7 @@ internal sealed class DnsStage : IAsyncDisposable, ILoggerFactory
     public IEnumerable<string> Lines => _lines.Select(line => $"{line.Level} {line.Category} {line.Line}");
 
     /// <summary>How many UDP sockets were opened for questions to upstream servers.</summary>
-    public int UpstreamSockets { get; private set; }
+    public int UpstreamSockets => Volatile.Read(ref _upstreamSockets);
 
     /// <summary>Asks over UDP, and returns what comes.</summary>
     public async Task<byte[]> AskUdpAsync(byte[] message, IPEndPoint? server = null)
@@ -139,7 +140,11 @@ internal sealed class DnsStage : IAsyncDisposable, ILoggerFactory
 
     private Socket OpenUdp(IPEndPoint local)
     {
-        UpstreamSockets += local is { Port: 0, Address: var address } && address.Equals(IPAddress.Any) ? 1 : 0;
+        if (local.Address.Equals(IPAddress.Any))
+        {
+            Interlocked.Increment(ref _upstreamSockets);
+        }
+
         return Sockets.OpenUdp(local);
     }
 
