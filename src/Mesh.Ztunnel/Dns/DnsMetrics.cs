@@ -11,7 +11,7 @@ internal enum DnsProtocol
     Tcp,
 }
 
-/// <summary>The counters of the DNS proxy (ztunnel §10.2). The exposition adds <c>_total</c> to those of events.</summary>
+/// <summary>The instruments of DNS proxies, one set for all of a process (ztunnel §10.2). Whoever collects adds <c>_total</c> to counters.</summary>
 internal sealed class DnsMetrics
 {
     /// <summary>The bounds of the histogram, in seconds.</summary>
@@ -25,13 +25,13 @@ internal sealed class DnsMetrics
 
     public DnsMetrics(Meter meter)
     {
-        _requests = meter.CreateCounter<long>("istio_dns_requests", "{request}", "DNS requests (unstable)");
-        _upstreamRequests = meter.CreateCounter<long>("istio_dns_upstream_requests", "{request}", "DNS requests forwarded to upstream servers (unstable)");
-        _upstreamFailures = meter.CreateCounter<long>("istio_dns_upstream_failures", "{request}", "DNS requests that no upstream server answered (unstable)");
+        _requests = meter.CreateCounter<long>("istio_dns_requests", description: "The total number of DNS requests (unstable)");
+        _upstreamRequests = meter.CreateCounter<long>("istio_dns_upstream_requests", description: "The total number of DNS requests forwarded to upstream servers (unstable)");
+        _upstreamFailures = meter.CreateCounter<long>("istio_dns_upstream_failures", description: "The total number of DNS requests that no upstream server answered (unstable)");
         _upstreamDuration = meter.CreateHistogram<double>(
             "istio_dns_upstream_request_duration_seconds",
             "s",
-            "Time until an upstream server answered (unstable)",
+            "The time that upstream servers took, in seconds (unstable)",
             advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = DurationBounds });
     }
 

@@ -68,9 +68,9 @@ internal sealed class DnsTcpConnection(DnsContext context, DnsHandler handler, T
                 await WriteAsync(answer, cut);
             }
         }
-        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception)
         {
-            // The client is gone, or does not read. The reader learns of it, too.
+            // The client is gone, or does not read, or we are to stop. The reader learns of it, too.
             connection.Abort();
         }
         finally
