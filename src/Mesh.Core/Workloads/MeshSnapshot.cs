@@ -113,6 +113,13 @@ public sealed class MeshSnapshot
     public Service? FindServiceByHostname(string hostname, string clientNamespace) =>
         Best(ServicesByHostname.GetValueOrDefault(hostname), clientNamespace);
 
+    /// <summary>All services with a host name, in any case of letters, that a client can see; one for each namespace, in the order in which they came.</summary>
+    public IReadOnlyList<Service> FindServicesByHostname(string hostname, string clientNamespace)
+    {
+        var services = ServicesByHostname.GetValueOrDefault(hostname, []);
+        return services.RemoveAll(service => !IsVisible(service, clientNamespace));
+    }
+
     /// <summary>The workloads behind a service, by UID; healthy or not.</summary>
     public IReadOnlyDictionary<string, Workload> EndpointsOf(NamespacedHostname service) =>
         Endpoints.GetValueOrDefault(service, ServiceEndpoints.None).ByUid;
