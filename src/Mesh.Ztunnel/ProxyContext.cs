@@ -1,6 +1,7 @@
 using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
+using Mesh.Ztunnel.Dns;
 using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.Logging;
 
@@ -15,6 +16,7 @@ internal sealed record ProxyContext(
     TransportFactory Transport,
     AccessLog AccessLog,
     ZtunnelMetrics Metrics,
+    DnsMetrics DnsMetrics,
     TimeProvider Time,
     Random Random,
     ILoggerFactory Loggers)

@@ -1,7 +1,9 @@
 using System.Net;
+using System.Security.Cryptography;
 using Mesh.Hbone.Client;
 using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Connections;
+using Mesh.Ztunnel.Dns;
 using Mesh.Ztunnel.Inbound;
 using Mesh.Ztunnel.Outbound;
 using Mesh.Ztunnel.Passthrough;
@@ -28,6 +30,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
     private readonly InboundProxy _inbound;
     private readonly InboundPassthrough _passthrough;
     private readonly OutboundProxy _outbound;
+    private readonly DnsProxy? _dns;
 
     /// <summary>Takes every port, or none: whatever cannot be listened on fails the whole (ztunnel §1).</summary>
     /// <exception cref="IOException">A port cannot be had; the message names it.</exception>
@@ -49,6 +52,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
             _inbound = new InboundProxy(context, _connections, inbound);
             _passthrough = new InboundPassthrough(context, _connections, passthrough);
             _outbound = new OutboundProxy(context, _connections, _pool, outbound, socks5);
+            _dns = options.DnsProxyEnabled && context.Transport is SocketTransportFactory sockets ? StartDns(context, sockets, address) : null;
         }
         catch
         {
@@ -74,7 +78,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
     {
         try
         {
-            await Task.WhenAll(_inbound.DrainAsync(deadline), _passthrough.DisposeAsync().AsTask(), _outbound.DisposeAsync().AsTask());
+            await Task.WhenAll(_inbound.DrainAsync(deadline), _passthrough.DisposeAsync().AsTask(), _outbound.DisposeAsync().AsTask(), _dns?.DisposeAsync().AsTask() ?? Task.CompletedTask);
 
             // Last, for only now no further ones come.
             await _connections.WhenEmptyAsync().WaitAsync(deadline);
@@ -92,6 +96,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
 
     public async ValueTask DisposeAsync()
     {
+        await (_dns?.DisposeAsync() ?? default);
         await _outbound.DisposeAsync();
         await _passthrough.DisposeAsync();
         _connections.CloseAll("connection closed due to connection drain");
@@ -99,5 +104,17 @@ internal sealed class WorkloadProxy : IWorkloadProxy
         await _connections.WhenEmptyAsync();
         await _pool.DisposeAsync();
         _connections.Dispose();
+    }
+
+    private static DnsProxy StartDns(ProxyContext context, SocketTransportFactory sockets, IPAddress? address)
+    {
+        var options = context.Options;
+        IPAddress[] addresses = address is not null ? [address]
+            : options.IPv6Enabled && sockets.CanBind(IPAddress.IPv6Loopback) ? [IPAddress.Loopback, IPAddress.IPv6Loopback]
+            : [IPAddress.Loopback];
+        return new DnsProxy(
+            new DnsContext(
+                options.Dns, context.State, context.LocalWorkloadAsync, sockets, sockets.BindDatagram, context.DnsMetrics, context.Time, context.Random, RandomNumberGenerator.Create(), context.Loggers),
+            addresses.Select(one => new IPEndPoint(one, options.DnsPort)));
     }
 }

@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
+using Mesh.Ztunnel.Dns;
 using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.Logging;
 
@@ -73,6 +74,10 @@ internal sealed class ZtunnelEnvironment
         ("KEEPALIVE_TIME", "180s", "silence before the first probe"),
         ("KEEPALIVE_INTERVAL", "180s", "time between probes"),
         ("KEEPALIVE_RETRIES", "9", "probes without an answer before a connection is given up"),
+        ("ISTIO_META_DNS_CAPTURE", "true", "answer questions of DNS, with the host names of the mesh"),
+        ("ISTIO_META_DNS_PROXY_ADDR", "localhost:15053", "where to, on the loopback addresses"),
+        ("CLUSTER_DOMAIN", "cluster.local", "domain of the Kubernetes cluster, for DNS"),
+        ("PREFERED_SERVICE_NAMESPACE", "-", "namespace whose service goes first among those of one host name, for DNS"),
         ("USER_TIMEOUT_ENABLED", "false", "end connections whose octets nobody acknowledges for as long as keep-alive would take"),
         ("PACKET_MARK", "1337, none", "mark of every packet (SO_MARK); the defaults of shared and dedicated mode"),
         ("ENABLE_ORIG_SRC", "auto", "keep clients' addresses towards applications: true, false, or, with a PACKET_MARK, where the system allows it"),
@@ -139,6 +144,7 @@ internal sealed class ZtunnelEnvironment
         Options.Hbone.ConnectionWindowSize = Number("HTTP2_CONNECTION_WINDOW_SIZE", Options.Hbone.ConnectionWindowSize, 65_535, int.MaxValue);
         Options.Hbone.MaxFrameSize = Number("HTTP2_FRAME_SIZE", Options.Hbone.MaxFrameSize, 16_384, 16_777_215);
         ReadSockets();
+        ReadDns();
         LogFormat = Choice("LOG_FORMAT", ["plain", "json"]) is "json" ? LogFormat.Json : LogFormat.Plain;
         ReadLogLevels();
     }
@@ -191,6 +197,35 @@ internal sealed class ZtunnelEnvironment
             SharePorts = isShared && Flag("INPOD_PORT_REUSE", true),
             Transparent = Value("ENABLE_ORIG_SRC") is null ? transparent : Flag("ENABLE_ORIG_SRC", false) ? TransparentMode.Required : TransparentMode.Never,
         };
+    }
+
+    private void ReadDns()
+    {
+        Options.DnsProxyEnabled = Value("ISTIO_META_DNS_CAPTURE")?.Equals("true", StringComparison.OrdinalIgnoreCase) ?? Options.DnsProxyEnabled;
+        Options.DnsPort = DnsPort(Options.DnsPort);
+        Options.Dns.ClusterDomain = Value("CLUSTER_DOMAIN") ?? Options.Dns.ClusterDomain;
+        Options.Dns.PreferredServiceNamespace = Value("PREFERED_SERVICE_NAMESPACE");
+        Options.Dns.IPv6Enabled = Options.IPv6Enabled;
+
+        // A pod's resolver is made by Kubernetes; that of a machine is its administrator's (ztunnel §11).
+        Options.Dns.SearchDomains = Options.Mode is ProxyMode.Dedicated ? ResolvConf.Read(ResolvConf.Path).SearchDomains : null;
+    }
+
+    private int DnsPort(int fallback)
+    {
+        const string Name = "ISTIO_META_DNS_PROXY_ADDR";
+        if (Value(Name) is not { } value)
+        {
+            return fallback;
+        }
+
+        if (value.StartsWith("localhost:", StringComparison.Ordinal) && int.TryParse(value.AsSpan("localhost:".Length), NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port is > 0 and <= IPEndPoint.MaxPort)
+        {
+            return port;
+        }
+
+        Fault(Name, value, $"localhost:port, with a port from 1 to {IPEndPoint.MaxPort}");
+        return fallback;
     }
 
     private void ReadLogLevels()
@@ -384,5 +419,5 @@ internal sealed class ZtunnelEnvironment
 
     private static bool IsUnsupported(string name) => name is
         "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "LOCAL_XDS" or "CRL_PATH" or "TLS12_ENABLED" or "COMPLIANCE_POLICY"
-        or "AUTHZ_POLICY_INFO_LOGGING" or "PROXY_CONFIG" or "ZTUNNEL_WORKER_THREADS" or "CLUSTER_DOMAIN";
+        or "AUTHZ_POLICY_INFO_LOGGING" or "PROXY_CONFIG" or "ZTUNNEL_WORKER_THREADS";
 }

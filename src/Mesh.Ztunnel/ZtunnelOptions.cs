@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using Mesh.Hbone;
 using Mesh.Hbone.Client;
 using Mesh.Hbone.Transport;
+using Mesh.Ztunnel.Dns;
 
 namespace Mesh.Ztunnel;
 
@@ -84,6 +85,15 @@ public sealed class ZtunnelOptions
 
     /// <summary>How sockets are made: keep-alive, packet mark, whether clients' addresses are kept, whether ports are shared with another process.</summary>
     public SocketTransportOptions Sockets { get; set; } = new();
+
+    /// <summary>Whether workloads' questions of DNS are answered, with the host names of the mesh. Default true.</summary>
+    public bool DnsProxyEnabled { get; set; } = true;
+
+    /// <summary>The port of DNS, UDP and TCP, on the loopback addresses or <see cref="ListenAddress"/>. 1 to 65535; default 15053.</summary>
+    public int DnsPort { get; set; } = 15053;
+
+    /// <summary>How questions of DNS are answered.</summary>
+    public DnsProxyOptions Dns { get; } = new();
 
     /// <summary>Windows, limits and times of HBONE connections.</summary>
     public HboneOptions Hbone { get; } = new() { InlineCompletions = true };

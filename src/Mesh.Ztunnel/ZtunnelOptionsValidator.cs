@@ -22,7 +22,9 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
             Duration(nameof(options.WorkloadTimeout), options.WorkloadTimeout),
             Duration(nameof(options.ConnectTimeout), options.ConnectTimeout),
             options.Hbone.Validate(),
+            Port(nameof(options.DnsPort), options.DnsPort),
             options.Pool.Validate(),
+            options.Dns.Validate(),
         ];
         var found = errors.OfType<string>().ToList();
         return found.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(found);

@@ -4,6 +4,7 @@ using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Admin;
+using Mesh.Ztunnel.Dns;
 using Mesh.Ztunnel.InPod;
 using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.Hosting;
@@ -27,6 +28,7 @@ internal sealed class ZtunnelService(
     ILoggerFactory loggers) : IHostedService, IAsyncDisposable
 {
     private readonly ILogger _logger = loggers.CreateLogger<ZtunnelService>();
+    private readonly DnsMetrics _dnsMetrics = new(meters.Create(ZtunnelMetrics.MeterName));
     private readonly List<WorkloadProxy> _proxies = [];
     private LocalConfigurationFile? _configuration;
     private ReadinessServer? _readiness;
@@ -160,5 +162,5 @@ internal sealed class ZtunnelService(
     }
 
     private ProxyContext Context(WorkloadInfo workload, TransportFactory sockets) =>
-        new(workload, options.Value, state, certificates, sockets, accessLog, metrics, time, random, loggers);
+        new(workload, options.Value, state, certificates, sockets, accessLog, metrics, _dnsMetrics, time, random, loggers);
 }

@@ -141,6 +141,20 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         }
     }
 
+    /// <summary>Whether an address is one of ours, where the sockets are: ::1, for example, is not where IPv6 is switched off.</summary>
+    public bool CanBind(IPAddress address)
+    {
+        try
+        {
+            BindDatagram(new IPEndPoint(address, 0)).Dispose();
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Opens a socket. Override it to have all sockets in another network namespace.</summary>
     /// <exception cref="SocketException">The system does not give one.</exception>
     protected virtual Socket OpenSocket(AddressFamily family, SocketType type, ProtocolType protocol) => new(family, type, protocol);
