@@ -40,7 +40,9 @@ static async Task<int> RunAsync()
         using var authority = DevelopmentCertificateAuthority.Open(environment.DevelopmentCaDirectory!, environment.CertificateLifetime);
         using var host = Build(environment, variables, authority);
         await host.RunAsync();
-        return 0;
+
+        // Not 0 when the ztunnel has ended itself.
+        return Environment.ExitCode;
     }
     catch (CertificateAuthorityException e)
     {

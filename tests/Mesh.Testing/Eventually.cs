@@ -27,4 +27,14 @@ public static class Eventually
             await Task.Delay(5);
         }
     }
+
+    /// <summary>Waits until a condition that takes time to look at holds; fails with its name when it does not in time.</summary>
+    public static async Task UntilAsync(string what, Func<Task<bool>> condition)
+    {
+        var clock = Stopwatch.StartNew();
+        while (!await condition())
+        {
+            Assert.True(clock.Elapsed < Bound, $"not within {Bound}: {what}");
+        }
+    }
 }

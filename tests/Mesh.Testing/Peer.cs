@@ -45,6 +45,16 @@ public sealed class Peer : IAsyncDisposable
         return new Peer(Process.Start(start)!);
     }
 
+    /// <summary>The number of its process.</summary>
+    public int Id => _process.Id;
+
+    /// <summary>Writes it a line.</summary>
+    public async Task TellAsync(string line)
+    {
+        await _process.StandardInput.WriteLineAsync(line);
+        await _process.StandardInput.FlushAsync();
+    }
+
     /// <summary>Sends it a signal, by name: TERM, INT.</summary>
     public void Signal(string signal) => Process.Start("kill", [$"-{signal}", _process.Id.ToString()]).WaitForExit();
 

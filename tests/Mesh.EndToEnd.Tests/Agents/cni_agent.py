@@ -1,8 +1,9 @@
 """A CNI agent as a node has one: tells a ztunnel of pods over a SOCK_SEQPACKET socket, with their network namespaces (SCM_RIGHTS).
 
-Written against the wire format alone. Commands come line by line on standard input, answers go to standard output:
+Written against the wire format alone. Commands come line by line on standard input, each behind a number of the caller's, and their
+answers go to standard output, behind the same number:
 
-  add UID NAMESPACE NAME SERVICEACCOUNT NETNS    snapshot    keep UID    del UID    raw HEX    close    quit
+  add UID NAMESPACE NAME SERVICEACCOUNT NETNS    snapshot    keep UID    del UID    raw HEX    wait HELLOS    close    quit
 """
 import array
 import os
@@ -32,6 +33,10 @@ def say(line):
     print(line, flush=True)
 
 
+def note(line):
+    print(line, file=sys.stderr, flush=True)
+
+
 path = sys.argv[1]
 if os.path.exists(path):
     os.unlink(path)
@@ -39,6 +44,7 @@ listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 listener.bind(path)
 listener.listen(5)
 connections = []
+hellos = []
 arrived = threading.Condition()
 
 
@@ -46,9 +52,10 @@ def accept():
     while True:
         connection, _ = listener.accept()
         hello = connection.recv(1024)
-        say("hello " + hello.hex())
+        note("hello " + hello.hex())
         with arrived:
             connections.append(connection)
+            hellos.append(hello)
             arrived.notify_all()
 
 
@@ -79,9 +86,9 @@ def ask(message, descriptors=()):
 
 
 for line in sys.stdin:
-    words = line.split()
-    if not words:
-        continue
+    # The number of the command stands before its answer.
+    number, *words = line.split()
+    print(number, end=" ", flush=True)
     if words[0] == "add":
         _, uid, namespace, name, account, netns = words
         descriptor = os.open(netns if "/" in netns else "/run/netns/" + netns, os.O_RDONLY)
@@ -96,6 +103,10 @@ for line in sys.stdin:
         say(f"del {words[1]} " + ask(field(2, text(1, words[1]))))
     elif words[0] == "raw":
         say("raw " + ask(bytes.fromhex(words[1])))
+    elif words[0] == "wait":
+        with arrived:
+            arrived.wait_for(lambda: len(hellos) >= int(words[1]), timeout=30)
+        say("wait " + str(len(hellos)))
     elif words[0] == "close":
         with arrived:
             for connection in connections:
