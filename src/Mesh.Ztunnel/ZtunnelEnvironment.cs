@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using Mesh.Core.Configuration;
 using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Dns;
@@ -321,7 +322,7 @@ internal sealed class ZtunnelEnvironment
             return fallback;
         }
 
-        if (TryParseDuration(value, out var duration) && duration >= min && duration <= max)
+        if (DurationText.TryParse(value, out var duration) && duration >= min && duration <= max)
         {
             return duration;
         }
@@ -380,42 +381,6 @@ internal sealed class ZtunnelEnvironment
     }
 
     private void Fault(string name, string value, string allowed) => _errors.Add($"{name} is '{value}'; allowed: {allowed}");
-
-    internal static bool TryParseDuration(string text, out TimeSpan duration)
-    {
-        duration = TimeSpan.Zero;
-        var rest = text.AsSpan();
-        while (!rest.IsEmpty)
-        {
-            var digits = rest.IndexOfAnyExceptInRange('0', '9');
-            if (digits is <= 0 or > 9)
-            {
-                return false;
-            }
-
-            var number = int.Parse(rest[..digits], NumberStyles.None, CultureInfo.InvariantCulture);
-            rest = rest[digits..];
-            var unitLength = rest.IndexOfAnyInRange('0', '9') is var next && next < 0 ? rest.Length : next;
-            TimeSpan? unit = rest[..unitLength] switch
-            {
-                "ms" => TimeSpan.FromMilliseconds(1),
-                "s" => TimeSpan.FromSeconds(1),
-                "m" => TimeSpan.FromMinutes(1),
-                "h" => TimeSpan.FromHours(1),
-                "d" => TimeSpan.FromDays(1),
-                _ => null,
-            };
-            if (unit is not { } known)
-            {
-                return false;
-            }
-
-            duration += known * number;
-            rest = rest[unitLength..];
-        }
-
-        return text.Length > 0;
-    }
 
     private static bool IsUnsupported(string name) => name is
         "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "LOCAL_XDS" or "CRL_PATH" or "TLS12_ENABLED" or "COMPLIANCE_POLICY"

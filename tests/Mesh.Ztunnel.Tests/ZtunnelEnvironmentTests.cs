@@ -90,7 +90,7 @@ public sealed class ZtunnelEnvironmentTests
     [InlineData("-5m", -1)]
     [InlineData("99999999999s", -1)]
     public void Durations_are_read_as_ztunnel_writes_them(string text, int milliseconds) =>
-        Assert.Equal(milliseconds, ZtunnelEnvironment.TryParseDuration(text, out var duration) ? duration.TotalMilliseconds : -1);
+        Assert.Equal(milliseconds, Core.Configuration.DurationText.TryParse(text, out var duration) ? duration.TotalMilliseconds : -1);
 
     [Fact]
     public void Settings_of_ztunnel_that_mean_nothing_here_are_told() =>

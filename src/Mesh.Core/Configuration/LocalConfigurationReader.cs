@@ -15,6 +15,8 @@ internal sealed partial class LocalConfigurationReader(string file)
     // The format has nine levels; what nests deeper is a mistake or an attack on the stack.
     private const int MaxDepth = 32;
     private const int MaxCharacters = 256 * 1024 * 1024;
+    private static readonly TimeSpan ShortestDuration = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan LongestDuration = TimeSpan.FromHours(1);
 
     private readonly YamlFaults _faults = new(file);
     private readonly Dictionary<string, YamlNode> _uids = [];
@@ -180,6 +182,7 @@ internal sealed partial class LocalConfigurationReader(string file)
             Waypoint = Gateway(map, "waypoint"),
             WeightedWaypoints = map.List("weightedWaypoints", ReadWeightedWaypoint),
             LoadBalancing = ReadLoadBalancing(map),
+            TrafficPolicy = ReadTrafficPolicy(map),
             IPFamilies = map.Choice("ipFamilies", IPFamilies.Automatic, [("Dual", IPFamilies.Dual), ("IPv4", IPFamilies.IPv4Only), ("IPv6", IPFamilies.IPv6Only)]),
             Canonical = map.Flag("canonical"),
             Visibility = map.Choice("visibility", ServiceVisibility.Public, [("Public", ServiceVisibility.Public), ("Namespace", ServiceVisibility.Namespace)]),
@@ -297,6 +300,42 @@ internal sealed partial class LocalConfigurationReader(string file)
             map.Choice("healthPolicy", HealthPolicy.OnlyHealthy, [("OnlyHealthy", HealthPolicy.OnlyHealthy), ("AllowAll", HealthPolicy.AllowAll)]));
         map.End();
         return balancing;
+    }
+
+    // Istio's ztunnel has nothing like it: the key says that it is ours.
+    private L4TrafficPolicy? ReadTrafficPolicy(YamlMapping parent)
+    {
+        if (parent.Field("x-trafficPolicy") is not { } node || YamlMapping.Of(node, "'x-trafficPolicy'", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        var policy = new L4TrafficPolicy
+        {
+            ConnectTimeout = map.Duration("connectTimeout", ShortestDuration, LongestDuration),
+            ConnectRetries = map.Number("connectRetries", 0, 10) ?? 0,
+            MaxConnections = map.Number("maxConnections", 1, int.MaxValue),
+            ConnectionsPerSecond = map.Number("connectionsPerSecond", 1, int.MaxValue),
+            OutlierDetection = ReadOutlierDetection(map),
+        };
+        map.End();
+        return policy;
+    }
+
+    private OutlierDetection? ReadOutlierDetection(YamlMapping parent)
+    {
+        if (parent.Field("outlierDetection") is not { } node || YamlMapping.Of(node, "'outlierDetection'", _faults) is not { } map)
+        {
+            return null;
+        }
+
+        // The defaults are those of Istio's DestinationRule, where it has the field.
+        var detection = new OutlierDetection(
+            map.Number("consecutiveConnectFailures", 1, 1000) ?? 5,
+            map.Duration("baseEjectionTime", ShortestDuration, LongestDuration) ?? TimeSpan.FromSeconds(30),
+            map.Number("maxEjectionPercent", 0, 100) ?? 10);
+        map.End();
+        return detection;
     }
 
     private WeightedWaypoint? ReadWeightedWaypoint(YamlNode node)

@@ -195,6 +195,22 @@ internal sealed class YamlMapping
         return null;
     }
 
+    public TimeSpan? Duration(string name, TimeSpan min, TimeSpan max)
+    {
+        if (Field(name) is not { } node || Text(node, $"'{name}'") is not { } text)
+        {
+            return null;
+        }
+
+        if (DurationText.TryParse(text, out var duration) && duration >= min && duration <= max)
+        {
+            return duration;
+        }
+
+        _faults.Add(node, $"'{name}' is '{text}'; allowed are durations like 500ms, 30s, 1m30s, from {min} to {max}");
+        return null;
+    }
+
     /// <summary>Reports the fields that nobody asked for.</summary>
     /// <param name="extensions">Whether fields that begin with <c>x-</c> belong to others and are passed over.</param>
     public void End(bool extensions = false)

@@ -282,4 +282,49 @@ public sealed class LocalConfigurationTests
     }
 
     private static ConfigurationException Fault(string yaml) => Assert.Throws<ConfigurationException>(() => LocalConfiguration.Parse(yaml, "f.yaml"));
+
+    [Fact]
+    public void A_service_may_ask_its_clients_for_more_than_istio_has_words_for()
+    {
+        var service = LocalConfiguration.Parse("""
+            services:
+            - name: svc
+              namespace: ns
+              hostname: svc.example
+              vips: [/10.96.0.1]
+              ports: {80: 8080}
+              x-trafficPolicy:
+                connectTimeout: 1500ms
+                connectRetries: 2
+                maxConnections: 100
+                connectionsPerSecond: 50
+                outlierDetection: {consecutiveConnectFailures: 3, baseEjectionTime: 10s, maxEjectionPercent: 50}
+            """).Services[0];
+        Assert.Equal(
+            new L4TrafficPolicy
+            {
+                ConnectTimeout = TimeSpan.FromMilliseconds(1500),
+                ConnectRetries = 2,
+                MaxConnections = 100,
+                ConnectionsPerSecond = 50,
+                OutlierDetection = new OutlierDetection(3, TimeSpan.FromSeconds(10), 50),
+            },
+            service.TrafficPolicy);
+    }
+
+    [Theory]
+    [InlineData("connectTimeout: 0s", "'connectTimeout' is '0s'; allowed are durations like 500ms, 30s, 1m30s, from 00:00:00.0010000 to 01:00:00")]
+    [InlineData("connectTimeout: soon", "'connectTimeout' is 'soon'; allowed are")]
+    [InlineData("connectRetries: 11", "'connectRetries' is '11'; allowed are whole numbers from 0 to 10")]
+    [InlineData("maxConnections: 0", "'maxConnections' is '0'; allowed are")]
+    [InlineData("outlierDetection: {maxEjectionPercent: 101}", "'maxEjectionPercent' is '101'; allowed are")]
+    [InlineData("retries: 1", "unknown field 'retries'")]
+    public void A_wrong_traffic_policy_is_refused(string field, string fault)
+    {
+        var error = Assert.Throws<ConfigurationException>(() => LocalConfiguration.Parse($$"""
+            services:
+            - {name: svc, namespace: ns, hostname: svc.example, vips: [/10.96.0.1], ports: {80: 8080}, x-trafficPolicy: {{{field}}} }
+            """));
+        Assert.Contains(fault, Assert.Single(error.Diagnostics).ToString(), StringComparison.Ordinal);
+    }
 }
