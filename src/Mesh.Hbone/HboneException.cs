@@ -43,6 +43,9 @@ public enum HboneError
 
     /// <summary>The mesh does not know the destination, or cannot carry anything there.</summary>
     NotInMesh = 13,
+
+    /// <summary>The peer's certificate is revoked.</summary>
+    PeerRevoked = 14,
 }
 
 /// <summary>A tunnel could not be opened, or did not end well.</summary>

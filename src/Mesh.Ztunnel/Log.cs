@@ -1,4 +1,5 @@
 using System.Net;
+using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Microsoft.Extensions.Logging;
 
@@ -54,4 +55,7 @@ internal static partial class Log
 
     [LoggerMessage(3025, LogLevel.Warning, "still open at the deadline, and cut: {Direction} connection from {Source} to {Destination}, {Sent} octets sent, {Received} received")]
     public static partial void CutAtDeadline(this ILogger logger, string direction, IPEndPoint? source, IPEndPoint? destination, long sent, long received);
+
+    [LoggerMessage(3026, LogLevel.Critical, "our own certificate of {Identity} is revoked (serial number {SerialNumber}): peers with the same revocation list will refuse it")]
+    public static partial void OwnCertificateRevoked(this ILogger logger, SpiffeId identity, string serialNumber);
 }

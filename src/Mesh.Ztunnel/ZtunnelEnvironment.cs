@@ -58,6 +58,7 @@ internal sealed class ZtunnelEnvironment
         ("LOCAL_XDS_PATH", "(required)", "YAML file with workloads, services and policies; edits take effect while running"),
         ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
         ("MESH_LISTEN_ADDRESS", "all", "address that every listener binds to"),
+        ("CRL_PATH", "-", "file of certificate revocation lists, PEM or DER; edits take effect while running, on open connections too"),
         ("NODE_NAME", "any", "node that the workload runs on"),
         ("NETWORK", "(empty)", "network that the node is in"),
         ("UNSTABLE_ENABLE_SOCKS5", "false", "SOCKS5 on port 15080"),
@@ -127,6 +128,7 @@ internal sealed class ZtunnelEnvironment
         ReadWorkload();
         Options.LocalXdsPath = ReadableFile("LOCAL_XDS_PATH", "the path of a YAML file that can be read");
         DevelopmentCaDirectory = Required("MESH_DEVELOPMENT_CA", "a directory");
+        Options.RevocationListPath = Value("CRL_PATH");
         Options.NodeName = Value("NODE_NAME");
         Options.Network = Value("NETWORK") ?? "";
         Options.ListenAddress = Address("MESH_LISTEN_ADDRESS");
@@ -383,6 +385,6 @@ internal sealed class ZtunnelEnvironment
     private void Fault(string name, string value, string allowed) => _errors.Add($"{name} is '{value}'; allowed: {allowed}");
 
     private static bool IsUnsupported(string name) => name is
-        "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "LOCAL_XDS" or "CRL_PATH" or "TLS12_ENABLED" or "COMPLIANCE_POLICY"
+        "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "LOCAL_XDS" or "TLS12_ENABLED" or "COMPLIANCE_POLICY"
         or "AUTHZ_POLICY_INFO_LOGGING" or "PROXY_CONFIG" or "ZTUNNEL_WORKER_THREADS";
 }

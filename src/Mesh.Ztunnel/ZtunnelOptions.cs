@@ -35,6 +35,9 @@ public sealed class ZtunnelOptions
     /// <summary>A local YAML file with the mesh's workloads, services and policies; null when the state is filled by other means.</summary>
     public string? LocalXdsPath { get; set; }
 
+    /// <summary>A file of certificate revocation lists, PEM or DER, that is looked at again and again; null for none.</summary>
+    public string? RevocationListPath { get; set; }
+
     /// <summary>The node that it runs on; null to take its workloads to be on any.</summary>
     public string? NodeName { get; set; }
 

@@ -31,6 +31,8 @@ internal sealed class ZtunnelService(
     private readonly DnsMetrics _dnsMetrics = new(meters.Create(ZtunnelMetrics.MeterName));
     private readonly List<WorkloadProxy> _proxies = [];
     private LocalConfigurationFile? _configuration;
+    private RevocationFile? _revocations;
+    private OwnCertificates? _ownCertificates;
     private ReadinessServer? _readiness;
     private WorkloadProxyManager? _pods;
     private CniClient? _cni;
@@ -43,6 +45,12 @@ internal sealed class ZtunnelService(
         if (settings.LocalXdsPath is { } path)
         {
             _configuration = LocalConfigurationFile.Open(path, state, time, loggers.CreateLogger<LocalConfigurationFile>());
+        }
+
+        if (settings.RevocationListPath is { } revocations)
+        {
+            _revocations = new RevocationFile(revocations, certificates.TrustBundle, time, loggers.CreateLogger<RevocationFile>());
+            _ownCertificates = new OwnCertificates(certificates, loggers.CreateLogger<OwnCertificates>());
         }
 
         _readiness.Set(ReadinessGate.StateManager, isPassed: true);
@@ -79,7 +87,11 @@ internal sealed class ZtunnelService(
         await (_self?.DisposeAsync() ?? default);
         _proxies.Clear();
         await (_configuration?.DisposeAsync() ?? default);
+        await (_revocations?.DisposeAsync() ?? default);
+        _ownCertificates?.Dispose();
         await (_readiness?.DisposeAsync() ?? default);
+        _revocations = null;
+        _ownCertificates = null;
         _cni = null;
         _pods = null;
         _self = null;

@@ -82,6 +82,18 @@ public static class TestCertificates
         return certificate.CopyWithPrivateKey(key);
     }
 
+    /// <summary>A revocation list of an authority, DER, that revokes these certificates.</summary>
+    public static byte[] RevocationList(X509Certificate2 issuer, params X509Certificate2[] revoked)
+    {
+        var list = new CertificateRevocationListBuilder();
+        foreach (var certificate in revoked)
+        {
+            list.AddEntry(certificate);
+        }
+
+        return list.Build(issuer, 1, DateTimeOffset.UtcNow.AddDays(1), HashAlgorithmName.SHA256);
+    }
+
     /// <summary>A Subject Alternative Name extension with nothing but these URI names.</summary>
     public static X509Extension UriNames(IEnumerable<string> uris)
     {

@@ -28,7 +28,7 @@ public sealed class ZtunnelEnvironmentTests
     public void Each_setting_reaches_its_option()
     {
         var environment = Read(
-            ("NODE_NAME", "n1"), ("NETWORK", "net"), ("MESH_LISTEN_ADDRESS", "127.0.0.9"), ("UNSTABLE_ENABLE_SOCKS5", "true"), ("LOG_FORMAT", "json"),
+            ("PROXY_MODE", "dedicated"), ("NODE_NAME", "n1"), ("NETWORK", "net"), ("MESH_LISTEN_ADDRESS", "127.0.0.9"), ("UNSTABLE_ENABLE_SOCKS5", "true"), ("LOG_FORMAT", "json"),
             ("POOL_MAX_STREAMS_PER_CONNECTION", "7"), ("POOL_UNUSED_RELEASE_TIMEOUT", "90s"), ("HTTP2_FRAME_SIZE", "16384"), ("KEEPALIVE_ENABLED", "false"),
             ("ENABLE_RESPONSE_BAGGAGE", "false"), ("SECRET_TTL", "1h30m"), ("IPV6_ENABLED", "0"));
         Assert.Empty(environment.Errors);

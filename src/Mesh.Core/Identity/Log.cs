@@ -13,4 +13,10 @@ internal static partial class Log
 
     [LoggerMessage(1003, LogLevel.Debug, "Certificate of {Identity} forgotten")]
     public static partial void CertificateForgotten(this ILogger logger, SpiffeId identity);
+
+    [LoggerMessage(1004, LogLevel.Information, "{Path} read: {Lists} revocation lists, {Certificates} revoked certificates")]
+    public static partial void RevocationListsRead(this ILogger logger, string path, int lists, int certificates);
+
+    [LoggerMessage(1005, LogLevel.Warning, "{Path} cannot be read, the revocation lists stay as they were: {Error}")]
+    public static partial void RevocationListsUnreadable(this ILogger logger, string path, string error);
 }

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Security.Cryptography.X509Certificates;
 
 namespace Mesh.Core.Identity;
@@ -40,6 +41,9 @@ public enum PeerRejection
 
     /// <summary>The server is not one of the identities that the client accepts (ztunnel §3.4).</summary>
     UnexpectedIdentity = 11,
+
+    /// <summary>A certificate of the chain is revoked (ztunnel §3.5).</summary>
+    Revoked = 12,
 }
 
 /// <summary>What one handshake learnt of its peer: the proven identity, or the rule that failed.</summary>
@@ -52,15 +56,19 @@ public sealed class PeerVerification
     /// <summary>The end of validity of the peer's certificate; null until the peer passed every rule.</summary>
     public DateTimeOffset? NotAfter { get; private set; }
 
+    /// <summary>The peer's certificates, as far as revocation is concerned; empty until the peer passed every rule.</summary>
+    public ImmutableArray<CertificateLink> Chain { get; private set; } = [];
+
     /// <summary>The rule that failed; <see cref="PeerRejection.None"/> when none did, or when the handshake did not come that far.</summary>
     public PeerRejection Rejection { get; private set; }
 
     /// <summary>The rejection in words, with the values concerned; null when there is none.</summary>
     public string? Reason { get; private set; }
 
-    internal bool Accept(SpiffeId identity, X509Certificate2 leaf)
+    internal bool Accept(SpiffeId identity, X509Certificate2 leaf, ImmutableArray<CertificateLink> chain)
     {
         Identity = identity;
+        Chain = chain;
         NotAfter = new DateTimeOffset(leaf.NotAfter.ToUniversalTime());
         Rejection = PeerRejection.None;
         Reason = null;

@@ -99,9 +99,15 @@ public static class SpiffeTls
             return peer.Reject(refusal.Rule, refusal.Reason);
         }
 
-        return CheckChain(leaf, chain, trust, identity) is { } fault
-            ? peer.Reject(fault.Rule, $"certificate of {identity}: {fault.Reason}")
-            : peer.Accept(identity, leaf);
+        if (CheckChain(leaf, chain, trust, identity) is { } fault)
+        {
+            return peer.Reject(fault.Rule, $"certificate of {identity}: {fault.Reason}");
+        }
+
+        var links = CertificateLink.Of([.. chain.ChainElements.Select(element => element.Certificate)]);
+        return trust.RevocationLists.Find(links) is { } revoked
+            ? peer.Reject(PeerRejection.Revoked, $"certificate of {identity}: its chain holds the revoked serial number {revoked.SerialText}")
+            : peer.Accept(identity, leaf, links);
     }
 
     private static (PeerRejection Rule, string Reason)? CheckChain(X509Certificate2 leaf, X509Chain chain, TrustBundle trust, SpiffeId identity)

@@ -8,6 +8,7 @@ namespace Mesh.Core.Identity;
 public sealed class TrustBundle
 {
     private ImmutableDictionary<TrustDomain, ImmutableArray<X509Certificate2>> _roots = ImmutableDictionary<TrustDomain, ImmutableArray<X509Certificate2>>.Empty;
+    private RevocationLists _revocationLists = RevocationLists.None;
     private long _version;
 
     /// <summary>Raised after every change, on the thread that made it.</summary>
@@ -32,6 +33,22 @@ public sealed class TrustBundle
             ref _roots,
             static (map, change) => change.Roots.IsEmpty ? map.Remove(change.TrustDomain) : map.SetItem(change.TrustDomain, change.Roots),
             (TrustDomain: trustDomain, Roots: replacement));
+        OnChanged();
+    }
+
+    /// <summary>The revocation lists that peers are held against, when they come and for as long as they are connected.</summary>
+    public RevocationLists RevocationLists => Volatile.Read(ref _revocationLists);
+
+    /// <summary>Replaces the revocation lists.</summary>
+    public void ReplaceRevocationLists(RevocationLists lists)
+    {
+        ArgumentNullException.ThrowIfNull(lists);
+        Volatile.Write(ref _revocationLists, lists);
+        OnChanged();
+    }
+
+    private void OnChanged()
+    {
         Interlocked.Increment(ref _version);
         Changed?.Invoke(this, EventArgs.Empty);
     }

@@ -16,6 +16,7 @@ public sealed class HboneClient
     private readonly HboneOptions _options;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
+    private readonly PeerWatch _peers;
 
     /// <summary>Makes a client.</summary>
     /// <param name="certificates">Where its certificates come from, and the roots that servers' certificates must end in.</param>
@@ -29,6 +30,7 @@ public sealed class HboneClient
     {
         ArgumentNullException.ThrowIfNull(certificates);
         _certificates = certificates;
+        _peers = new PeerWatch(certificates.TrustBundle);
         _options = options ?? new HboneOptions();
         _options.ThrowIfInvalid();
         _transport = transport ?? new SocketTransportFactory();
@@ -85,9 +87,10 @@ public sealed class HboneClient
             try
             {
                 var trustVersion = _certificates.TrustBundle.Version;
-                var (peer, notAfter) = await AuthenticateAsync(destination, certificate, tls, either.Token);
+                var peer = await AuthenticateAsync(destination, certificate, tls, either.Token);
                 var http2 = await BeginHttp2Async(destination, tls, either.Token);
-                return new HboneConnection(transport, http2, peer, notAfter, certificate, trustVersion);
+                _peers.Add(http2, peer.Identity!, peer.Chain);
+                return new HboneConnection(transport, http2, peer.Identity!, peer.NotAfter!.Value, certificate, trustVersion);
             }
             catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
             {
@@ -151,7 +154,7 @@ public sealed class HboneClient
         }
     }
 
-    private async Task<(SpiffeId Identity, DateTimeOffset NotAfter)> AuthenticateAsync(HboneDestination destination, WorkloadCertificate certificate, TlsStream tls, CancellationToken cancellationToken)
+    private async Task<PeerVerification> AuthenticateAsync(HboneDestination destination, WorkloadCertificate certificate, TlsStream tls, CancellationToken cancellationToken)
     {
         var peer = new PeerVerification();
         try
@@ -161,7 +164,7 @@ public sealed class HboneClient
         catch (Exception e) when (e is AuthenticationException or IOException)
         {
             throw peer.Reason is { } reason
-                ? new HboneException(HboneError.PeerRejected, $"{destination.EndPoint}: {reason}", e)
+                ? new HboneException(peer.Rejection is PeerRejection.Revoked ? HboneError.PeerRevoked : HboneError.PeerRejected, $"{destination.EndPoint}: {reason}", e)
                 : new HboneException(HboneError.TlsFailed, $"TLS with {destination.EndPoint} failed: {(e.InnerException ?? e).Message}", e);
         }
 
@@ -170,8 +173,8 @@ public sealed class HboneClient
             throw new HboneException(HboneError.TlsFailed, $"{destination.EndPoint} does not speak h2 (ALPN)");
         }
 
-        return peer is { Identity: { } identity, NotAfter: { } notAfter }
-            ? (identity, notAfter)
+        return peer is { Identity: not null, NotAfter: not null }
+            ? peer
             : throw new HboneException(HboneError.PeerRejected, $"{destination.EndPoint} proved no identity");
     }
 

@@ -52,6 +52,7 @@ public sealed class HboneListener : IAsyncDisposable
     private readonly HashSet<Http2Connection> _connections = [];
     private readonly HashSet<Task> _serving = [];
     private readonly RequestQueue _requests = new();
+    private readonly PeerWatch _peers;
     private readonly CancellationTokenSource _stopAccepting = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly TransportListener _listener;
@@ -63,6 +64,7 @@ public sealed class HboneListener : IAsyncDisposable
     {
         _listener = listener;
         _options = options;
+        _peers = new PeerWatch(options.Trust);
         _accepting = Task.Run(AcceptConnectionsAsync);
     }
 
@@ -229,6 +231,7 @@ public sealed class HboneListener : IAsyncDisposable
             {
                 await using var tls = new TlsStream(connection.Stream);
                 await using var http2 = await HandshakeAsync(connection, tls, peer);
+                _peers.Add(http2, peer.Identity!, peer.Chain);
                 using var stopped = _stop.Token.Register(static state =>
                     ((Http2Connection)state!).Close(Http2ErrorCode.NoError, new HboneException(HboneError.Aborted, "the listener was closed")), http2);
                 await http2.Closed;

@@ -64,7 +64,7 @@ internal sealed class InboundProxy : IAsyncDisposable
             Source = failure.RemoteEndPoint,
             Destination = failure.LocalEndPoint,
             Outcome = ConnectionOutcome.Rejected,
-            Flag = ResponseFlag.TlsFailure,
+            Flag = failure.Rejection is PeerRejection.Revoked ? ResponseFlag.CertificateRevoked : ResponseFlag.TlsFailure,
             Error = failure.Rejection is PeerRejection.None ? failure.Reason : $"peer certificate rejected ({failure.Rejection}): {failure.Reason}",
         }).DisposeAsync().AsTask();
     }

@@ -199,6 +199,6 @@ internal sealed class OutboundProxy : IAsyncDisposable
     // What another endpoint might do better. A peer that is not who it should be, or that refuses by policy, is no such thing.
     private static bool IsConnectFailure(IOException e) => e is not (RefusedException or LimitReachedException) && e is not HboneException
     {
-        Error: HboneError.PeerRejected or HboneError.IdentityUnavailable or HboneError.Aborted or HboneError.NotInMesh or HboneError.ProtocolError,
+        Error: HboneError.PeerRejected or HboneError.PeerRevoked or HboneError.IdentityUnavailable or HboneError.Aborted or HboneError.NotInMesh or HboneError.ProtocolError,
     } and not HboneException { Error: HboneError.Refused, Status: not 503 };
 }

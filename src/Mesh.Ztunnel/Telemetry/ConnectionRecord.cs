@@ -152,6 +152,7 @@ public sealed class ConnectionRecord
             {
                 HboneError.ConnectTimeout => ResponseFlag.NetworkPolicy,
                 HboneError.TlsFailed or HboneError.PeerRejected => ResponseFlag.TlsFailure,
+                HboneError.PeerRevoked => ResponseFlag.CertificateRevoked,
                 HboneError.HandshakeFailed => ResponseFlag.Http2HandshakeFailure,
                 HboneError.IdentityUnavailable => ResponseFlag.IdentityError,
                 HboneError.Refused when hbone.Status == 401 => ResponseFlag.Deny,
