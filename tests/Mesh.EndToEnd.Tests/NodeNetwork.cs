@@ -110,16 +110,21 @@ internal sealed class NodeNetwork : IAsyncDisposable
     }
 
     /// <summary>Starts a ztunnel of a node, which listens to an agent; in a network namespace of its own, as a pod of a DaemonSet has.</summary>
-    public Peer Ztunnel(TestNode node, CniAgent agent, params (string Name, string Value)[] settings) => Peer.Start(
-        new Dictionary<string, string>(settings.Select(setting => KeyValuePair.Create(setting.Name, setting.Value)))
+    public Peer Ztunnel(TestNode node, CniAgent agent, params (string Name, string Value)[] settings)
+    {
+        LastZtunnel = AddNamespace($"z{++_ztunnels}");
+        return Peer.Start(Settings(node, agent, settings), "ip", ["netns", "exec", LastZtunnel, "dotnet", Executable.PathOf("Mesh.Ztunnel")]);
+    }
+
+    /// <summary>The settings of such a ztunnel.</summary>
+    public Dictionary<string, string> Settings(TestNode node, CniAgent agent, params (string Name, string Value)[] settings) =>
+        new(settings.Select(setting => KeyValuePair.Create(setting.Name, setting.Value)))
         {
             ["NODE_NAME"] = node.Name,
             ["LOCAL_XDS_PATH"] = ConfigurationFile,
             ["MESH_DEVELOPMENT_CA"] = Path.Combine(Directory, "ca"),
             ["INPOD_UDS"] = agent.Path,
-        },
-        "ip",
-        ["netns", "exec", LastZtunnel = AddNamespace($"z{++_ztunnels}"), "dotnet", Executable.PathOf("Mesh.Ztunnel")]);
+        };
 
     public ValueTask DisposeAsync()
     {

@@ -29,12 +29,16 @@ public static class Eventually
     }
 
     /// <summary>Waits until a condition that takes time to look at holds; fails with its name when it does not in time.</summary>
-    public static async Task UntilAsync(string what, Func<Task<bool>> condition)
+    /// <param name="what">Its name.</param>
+    /// <param name="condition">The condition.</param>
+    /// <param name="bound">How long it may take; <see cref="Bound"/> when null.</param>
+    public static async Task UntilAsync(string what, Func<Task<bool>> condition, TimeSpan? bound = null)
     {
         var clock = Stopwatch.StartNew();
         while (!await condition())
         {
-            Assert.True(clock.Elapsed < Bound, $"not within {Bound}: {what}");
+            Assert.True(clock.Elapsed < (bound ?? Bound), $"not within {bound ?? Bound}: {what}");
+            await Task.Delay(5);
         }
     }
 }
