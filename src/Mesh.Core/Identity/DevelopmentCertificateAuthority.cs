@@ -76,7 +76,9 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
         try
         {
             Directory.CreateDirectory(directory);
-            using var turn = TakeTurn(directory);
+
+            // Nothing is written where all is there: the directory may be one that cannot be written to.
+            using var turn = File.Exists(keyPath) && File.Exists(certificatePath) ? null : TakeTurn(directory);
             if (!File.Exists(keyPath))
             {
                 if (File.Exists(certificatePath))
