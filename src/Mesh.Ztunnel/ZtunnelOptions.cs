@@ -65,6 +65,15 @@ public sealed class ZtunnelOptions
     /// <summary>The port of the readiness probe, <c>/healthz/ready</c>. 1 to 65535; default 15021.</summary>
     public int ReadinessPort { get; set; } = 15021;
 
+    /// <summary>
+    /// The port of administration: the page for people, <c>/config_dump</c>, <c>/logging</c>, <c>/quitquitquit</c>; on the loopback addresses, or
+    /// <see cref="ListenAddress"/> when that is set. 1 to 65535, null for none; default 15000.
+    /// </summary>
+    public int? AdminPort { get; set; } = 15000;
+
+    /// <summary>The port of the metrics, <c>/metrics</c>. 1 to 65535, null for none; default 15020.</summary>
+    public int? StatsPort { get; set; } = 15020;
+
     /// <summary>Whether responses describe the destination to the client, and requests are believed what they say of the source. Default true.</summary>
     public bool ResponseBaggage { get; set; } = true;
 
