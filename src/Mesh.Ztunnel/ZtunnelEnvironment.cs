@@ -58,7 +58,7 @@ internal sealed class ZtunnelEnvironment
         ("LOCAL_XDS_PATH", "(required)", "YAML file with workloads, services and policies; edits take effect while running"),
         ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
         ("MESH_LISTEN_ADDRESS", "all", "address that every listener binds to"),
-        ("MESH_ADMIN_PORT", "15000", "port of the page and commands of administration, on the loopback addresses or MESH_LISTEN_ADDRESS; off for none"),
+        ("MESH_ADMIN_PORT", "15000", "port of the page and commands of administration, on the loopback addresses, or MESH_LISTEN_ADDRESS if it is one; off for none"),
         ("MESH_STATS_PORT", "15020", "port of the metrics; off for none"),
         ("NODE_NAME", "any", "node that the workload runs on"),
         ("NETWORK", "(empty)", "network that the node is in"),

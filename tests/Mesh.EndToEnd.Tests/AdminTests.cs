@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using Mesh.Testing;
 
@@ -89,6 +90,57 @@ public sealed class AdminTests
         {
             File.Delete(file);
         }
+    }
+
+    [Fact]
+    public async Task The_configuration_names_what_the_process_acts_for_and_its_connections()
+    {
+        await using var nodes = await TwoNodes.StartAsync();
+        await using var connection = await nodes.ConnectAsync();
+        Assert.Equal("hello", await connection.EchoAsync("hello"));
+        using var client = new HttpClient();
+        using var cart = JsonDocument.Parse(await client.GetStringAsync($"http://{nodes.CartAddress}:15000/config_dump"));
+        using var web = JsonDocument.Parse(await client.GetStringAsync($"http://{nodes.WebAddress}:15000/config_dump"));
+
+        Assert.Equal(2, cart.RootElement.GetProperty("workloads").GetArrayLength());
+        Assert.Equal(2, cart.RootElement.GetProperty("staticConfig").GetProperty("workloads").GetArrayLength());
+        Assert.Equal("only-web", cart.RootElement.GetProperty("policies")[0].GetProperty("name").GetString());
+        Assert.Equal("Available", cart.RootElement.GetProperty("certificates")[0].GetProperty("state").GetString());
+        var inbound = cart.RootElement.GetProperty("workloadState").GetProperty("shop/cart-0/cart").GetProperty("connections").GetProperty("inbound")[0];
+        Assert.Equal($"{nodes.CartAddress}:{TwoNodes.ApplicationPort}", inbound.GetProperty("originalDst").GetString());
+        var outbound = web.RootElement.GetProperty("workloadState").GetProperty("shop/web-0/web").GetProperty("connections").GetProperty("outbound")[0];
+        Assert.Equal(("10.96.0.2:80", $"{nodes.CartAddress}:15008", "HBONE"), (outbound.GetProperty("originalDst").GetString(), outbound.GetProperty("actualDst").GetString(), outbound.GetProperty("protocol").GetString()));
+    }
+
+    [Fact]
+    public async Task Log_levels_change_while_it_runs()
+    {
+        await using var nodes = await TwoNodes.StartAsync();
+        using var client = new HttpClient();
+        using var response = await client.PostAsync($"http://{nodes.WebAddress}:15000/logging?level=access=debug", null);
+        Assert.Equal("current log level is info,access=debug\n", await response.Content.ReadAsStringAsync());
+        await using var connection = await nodes.ConnectAsync();
+        await nodes.Web.LogsAsync("\tdebug\taccess\tconnection opened");
+    }
+
+    [Fact]
+    public async Task It_ends_when_told_to_as_by_a_signal()
+    {
+        await using var nodes = await TwoNodes.StartAsync();
+        using var client = new HttpClient();
+        using var response = await client.PostAsync($"http://{nodes.CartAddress}:15000/quitquitquit", null);
+        Assert.Equal("shutdown now\n", await response.Content.ReadAsStringAsync());
+        Assert.Equal(0, await nodes.Cart.ExitAsync());
+        await nodes.Cart.LogsAsync("stopping: 0 connections may go on");
+    }
+
+    [Fact]
+    public async Task Administration_is_not_reached_through_the_mesh()
+    {
+        await using var nodes = await TwoNodes.StartAsync();
+        await using var connection = await nodes.ConnectAsync(nodes.CartAddress.ToString(), 15000);
+        await connection.ExpectEndAsync();
+        await nodes.Web.LogsAsync("connection complete", "error=");
     }
 
     private static double Sum(string text, string name) => Regex.Matches(text, $@"^{name}(\{{.*\}})? (\S+)$", RegexOptions.Multiline).Sum(match => double.Parse(match.Groups[2].Value));

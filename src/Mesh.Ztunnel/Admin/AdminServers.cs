@@ -54,6 +54,7 @@ internal sealed class AdminServers : IAsyncDisposable
 {
     private MetricsExposition? _metrics;
     private StatsServer? _stats;
+    private AdminServer? _admin;
 
     private AdminServers()
     {
@@ -71,6 +72,11 @@ internal sealed class AdminServers : IAsyncDisposable
                 servers._stats = await StatsServer.StartAsync(context.Options, servers._metrics, () => CountBytes(context), context.Loggers, cancellationToken);
             }
 
+            if (context.Options.AdminPort is not null)
+            {
+                servers._admin = await AdminServer.StartAsync(context, cancellationToken);
+            }
+
             return servers;
         }
         catch
@@ -82,6 +88,7 @@ internal sealed class AdminServers : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await (_admin?.DisposeAsync() ?? default);
         await (_stats?.DisposeAsync() ?? default);
         _metrics?.Dispose();
     }

@@ -105,7 +105,7 @@ internal sealed class LogLevels
         }
 
         public override string ToString() => rules.All(rule => rule.Key.Length > 0)
-            ? string.Join(',', rules.Select(Text).Append("info"))
+            ? string.Join(',', rules.Select(Text).Prepend("info"))
             : string.Join(',', rules.Select(Text));
 
         private LogLevel Find(string category)
