@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text;
 using Mesh.Hbone.Transport;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -20,22 +21,24 @@ internal sealed class AdminServer : IAsyncDisposable
 
     private readonly AdminContext _context;
     private readonly SameOrigin _origin;
+    private readonly StatusTables _tables;
     private readonly ILogger _logger;
     private AdminHost? _host;
 
-    private AdminServer(AdminContext context, IReadOnlyList<IPEndPoint> endPoints)
+    private AdminServer(AdminContext context, ConnectionHistory history, IReadOnlyList<IPEndPoint> endPoints)
     {
         _context = context;
+        _tables = new StatusTables(context, history);
         _origin = new SameOrigin(endPoints);
         _logger = context.Loggers.CreateLogger<AdminServer>();
     }
 
     /// <summary>Listens on <see cref="ZtunnelOptions.AdminPort"/>, which must be set.</summary>
     /// <exception cref="IOException">The port cannot be had.</exception>
-    public static async Task<AdminServer> StartAsync(AdminContext context, CancellationToken cancellationToken)
+    public static async Task<AdminServer> StartAsync(AdminContext context, ConnectionHistory history, CancellationToken cancellationToken)
     {
         var endPoints = EndPoints(context.Options);
-        var server = new AdminServer(context, endPoints);
+        var server = new AdminServer(context, history, endPoints);
         server._host = await AdminHost.StartAsync(endPoints, context.Loggers, pipeline => pipeline.Run(server.AnswerAsync), cancellationToken);
         return server;
     }
@@ -78,6 +81,11 @@ internal sealed class AdminServer : IAsyncDisposable
 
     private Task RouteAsync(HttpContext context) => context.Request.Path.Value switch
     {
+        "/" => FileAsync(context, "text/html; charset=utf-8", () => Encoding.UTF8.GetBytes(StatusPage.Write(_context.Options, _tables.Read()))),
+        "/page/page.js" => FileAsync(context, "text/javascript; charset=utf-8", () => Resource("page/page.js")),
+        "/page/page.css" => FileAsync(context, "text/css; charset=utf-8", () => Resource("page/page.css")),
+        "/page/icon.svg" => FileAsync(context, "image/svg+xml", () => Resource("page/icon.svg")),
+        "/api/status" => JsonAsync(context, output => new StatusDump(_context, output).WriteAsync(_tables.Read(), context.RequestAborted)),
         "/config_dump" => JsonAsync(context, output => new ConfigDump(_context, output).WriteAsync(context.RequestAborted)),
         "/certificates" => JsonAsync(context, output => new ConfigDump(_context, output).WriteCertificatesAsync(context.RequestAborted)),
         "/connections" => JsonAsync(context, output => new ConnectionDump(_context, output).WriteAsync(context.RequestAborted)),
@@ -142,6 +150,25 @@ internal sealed class AdminServer : IAsyncDisposable
             context.Response.ContentType = "application/json; charset=utf-8";
             await answer(context.Response.BodyWriter);
         }
+    }
+
+    private static async Task FileAsync(HttpContext context, string type, Func<byte[]> content)
+    {
+        if (AdminHost.Allows(context, HttpMethods.Get))
+        {
+            var octets = content();
+            context.Response.ContentType = type;
+            context.Response.ContentLength = octets.Length;
+            await context.Response.Body.WriteAsync(octets, context.RequestAborted);
+        }
+    }
+
+    private static byte[] Resource(string name)
+    {
+        using var stream = typeof(AdminServer).Assembly.GetManifestResourceStream(name) ?? throw new InvalidOperationException($"the resource {name} is missing from the build");
+        var octets = new byte[stream.Length];
+        stream.ReadExactly(octets);
+        return octets;
     }
 
     private static Task TextAsync(HttpContext context, int status, string text)

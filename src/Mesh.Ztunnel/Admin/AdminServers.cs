@@ -54,6 +54,7 @@ internal sealed class AdminServers : IAsyncDisposable
 {
     private MetricsExposition? _metrics;
     private StatsServer? _stats;
+    private ConnectionHistory? _history;
     private AdminServer? _admin;
 
     private AdminServers()
@@ -74,7 +75,8 @@ internal sealed class AdminServers : IAsyncDisposable
 
             if (context.Options.AdminPort is not null)
             {
-                servers._admin = await AdminServer.StartAsync(context, cancellationToken);
+                servers._history = new ConnectionHistory(context.AccessLog, context.Time);
+                servers._admin = await AdminServer.StartAsync(context, servers._history, cancellationToken);
             }
 
             return servers;
@@ -89,6 +91,7 @@ internal sealed class AdminServers : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await (_admin?.DisposeAsync() ?? default);
+        _history?.Dispose();
         await (_stats?.DisposeAsync() ?? default);
         _metrics?.Dispose();
     }

@@ -4,11 +4,11 @@ using System.Text.Json;
 namespace Mesh.Ztunnel.Admin;
 
 /// <summary>Writes JSON in parts, so that a large mesh is not held twice.</summary>
-internal abstract class JsonDump(PipeWriter output)
+internal abstract class JsonDump(PipeWriter output, bool isIndented = true)
 {
     private const int Part = 64 * 1024;
 
-    protected Utf8JsonWriter Json { get; } = new(output, new JsonWriterOptions { Indented = true });
+    protected Utf8JsonWriter Json { get; } = new(output, new JsonWriterOptions { Indented = isIndented });
 
     /// <summary>Writes a member that is a list, one item after the other.</summary>
     protected async Task ListAsync<T>(string? name, IEnumerable<T> items, Action<T> write, CancellationToken cancellationToken)
