@@ -63,7 +63,8 @@ static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> va
     var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
     builder.Logging.AddProvider(new LogLineLoggerProvider(Console.OpenStandardOutput(), environment.LogFormat, TimeProvider.System));
     builder.Logging.SetMinimumLevel(LogLevel.Trace);
-    builder.Logging.AddFilter((category, level) => environment.IsLogged(category ?? "", level));
+    builder.Logging.AddFilter((category, level) => environment.LogLevels.IsLogged(category ?? "", level));
+    builder.Services.AddSingleton(environment.LogLevels);
     builder.Services.AddSingleton<ICertificateAuthority>(authority);
     builder.Services.AddZtunnel(options => ZtunnelEnvironment.Read(variables, options));
     var host = builder.Build();

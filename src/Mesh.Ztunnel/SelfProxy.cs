@@ -18,6 +18,9 @@ internal sealed class SelfProxy : IAsyncDisposable
         _inbound = new InboundProxy(context, _connections, listener);
     }
 
+    /// <summary>The connections that are open now.</summary>
+    public TrackedConnection[] Connections => _connections.Open();
+
     public async Task StopAsync(CancellationToken deadline) => await _inbound.DrainAsync(deadline).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
     public async ValueTask DisposeAsync()

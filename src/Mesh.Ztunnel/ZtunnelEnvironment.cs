@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -11,7 +10,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel;
 
-/// <summary>The settings of the executable: environment variables under the names of Istio's ztunnel, and two of ours (ztunnel §13).</summary>
+/// <summary>The settings of the executable: environment variables under the names of Istio's ztunnel, and a few of ours (ztunnel §13).</summary>
 /// <remarks>A value that is wrong is reported with its name, the value and what is allowed; all of them at once.</remarks>
 internal sealed class ZtunnelEnvironment
 {
@@ -20,7 +19,6 @@ internal sealed class ZtunnelEnvironment
 
     private readonly IReadOnlyDictionary<string, string> _variables;
     private readonly List<string> _errors = [];
-    private ImmutableArray<KeyValuePair<string, LogLevel>> _logLevels = [];
 
     private ZtunnelEnvironment(IReadOnlyDictionary<string, string> variables, ZtunnelOptions options)
     {
@@ -41,6 +39,9 @@ internal sealed class ZtunnelEnvironment
     /// <summary>LOG_FORMAT.</summary>
     public LogFormat LogFormat { get; private set; }
 
+    /// <summary>RUST_LOG: what is logged.</summary>
+    public LogLevels LogLevels { get; } = new();
+
     /// <summary>What is wrong; empty when nothing is.</summary>
     public IReadOnlyList<string> Errors => _errors;
 
@@ -59,6 +60,8 @@ internal sealed class ZtunnelEnvironment
         ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
         ("MESH_LISTEN_ADDRESS", "all", "address that every listener binds to"),
         ("CRL_PATH", "-", "file of certificate revocation lists, PEM or DER; edits take effect while running, on open connections too"),
+        ("MESH_ADMIN_PORT", "15000", "port of the page and commands of administration, on the loopback addresses, or MESH_LISTEN_ADDRESS if it is one; off for none"),
+        ("MESH_STATS_PORT", "15020", "port of the metrics; off for none"),
         ("NODE_NAME", "any", "node that the workload runs on"),
         ("NETWORK", "(empty)", "network that the node is in"),
         ("UNSTABLE_ENABLE_SOCKS5", "false", "SOCKS5 on port 15080"),
@@ -98,30 +101,6 @@ internal sealed class ZtunnelEnvironment
         return new ZtunnelEnvironment(variables, options ?? new ZtunnelOptions());
     }
 
-    /// <summary>Whether a line of a log category is to be written.</summary>
-    public bool IsLogged(string category, LogLevel level)
-    {
-        var minimum = LogLevel.Information;
-        var longest = -1;
-        foreach (var (target, targetLevel) in _logLevels)
-        {
-            if (target.Length > longest && category.Contains(target, StringComparison.OrdinalIgnoreCase))
-            {
-                minimum = targetLevel;
-                longest = target.Length;
-            }
-        }
-
-        // The host tells of a failed start with a stack trace, the program with a sentence.
-        if (category.StartsWith("Microsoft.Extensions.Hosting", StringComparison.Ordinal))
-        {
-            return false;
-        }
-
-        // The web server's own lines are of no interest to those who run a proxy.
-        return level >= (category.StartsWith("Microsoft.", StringComparison.Ordinal) && minimum < LogLevel.Warning ? LogLevel.Warning : minimum);
-    }
-
     private void Read()
     {
         Options.Mode = Choice("PROXY_MODE", ["shared", "dedicated"]) is "dedicated" ? ProxyMode.Dedicated : ProxyMode.Shared;
@@ -132,6 +111,8 @@ internal sealed class ZtunnelEnvironment
         Options.NodeName = Value("NODE_NAME");
         Options.Network = Value("NETWORK") ?? "";
         Options.ListenAddress = Address("MESH_LISTEN_ADDRESS");
+        Options.AdminPort = AdminPort("MESH_ADMIN_PORT", Options.AdminPort);
+        Options.StatsPort = AdminPort("MESH_STATS_PORT", Options.StatsPort);
         Options.Socks5Enabled = Flag("UNSTABLE_ENABLE_SOCKS5", Options.Socks5Enabled);
         Options.IPv6Enabled = Flag("IPV6_ENABLED", Options.IPv6Enabled);
         Options.LocalhostAppTunnel = Flag("LOCALHOST_APP_TUNNEL", Options.LocalhostAppTunnel);
@@ -234,32 +215,23 @@ internal sealed class ZtunnelEnvironment
     private void ReadLogLevels()
     {
         const string Name = "RUST_LOG";
-        var levels = ImmutableArray.CreateBuilder<KeyValuePair<string, LogLevel>>();
+        var rules = new List<KeyValuePair<string, LogLevel>>();
         foreach (var part in (Value(Name) ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
-            var equals = part.IndexOf('=', StringComparison.Ordinal);
-            LogLevel? level = part[(equals + 1)..].ToLowerInvariant() switch
+            if (LogLevels.TryParse(part, out KeyValuePair<string, LogLevel> rule))
             {
-                "trace" => LogLevel.Trace,
-                "debug" => LogLevel.Debug,
-                "info" => LogLevel.Information,
-                "warn" => LogLevel.Warning,
-                "error" => LogLevel.Error,
-                "off" => LogLevel.None,
-                _ => null,
-            };
-            if (level is { } known)
-            {
-                levels.Add(KeyValuePair.Create(equals < 0 ? "" : part[..equals], known));
+                rules.Add(rule);
             }
             else
             {
-                Fault(Name, part, "error, warn, info, debug, trace, off, each alone or as target=level");
+                Fault(Name, part, LogLevels.Allowed);
             }
         }
 
-        _logLevels = levels.ToImmutable();
+        LogLevels.Initialize(rules);
     }
+
+    private int? AdminPort(string name, int? fallback) => Value(name) is "off" ? null : Value(name) is null ? fallback : Number(name, 0, 1, IPEndPoint.MaxPort);
 
     private string? Value(string name) => _variables.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
 

@@ -68,6 +68,15 @@ public sealed class ZtunnelOptions
     /// <summary>The port of the readiness probe, <c>/healthz/ready</c>. 1 to 65535; default 15021.</summary>
     public int ReadinessPort { get; set; } = 15021;
 
+    /// <summary>
+    /// The port of administration: the page for people, <c>/config_dump</c>, <c>/logging</c>, <c>/quitquitquit</c>; on the loopback addresses, or on
+    /// <see cref="ListenAddress"/> when that is one of them. 1 to 65535, null for none; default 15000.
+    /// </summary>
+    public int? AdminPort { get; set; } = 15000;
+
+    /// <summary>The port of the metrics, <c>/metrics</c>. 1 to 65535, null for none; default 15020.</summary>
+    public int? StatsPort { get; set; } = 15020;
+
     /// <summary>Whether responses describe the destination to the client, and requests are believed what they say of the source. Default true.</summary>
     public bool ResponseBaggage { get; set; } = true;
 
@@ -104,8 +113,14 @@ public sealed class ZtunnelOptions
     /// <summary>Sharing of HBONE connections.</summary>
     public HbonePoolOptions Pool { get; } = new();
 
+    // Administration is for who is on this machine, whatever the proxies listen on.
+    internal bool AdminIsOnListenAddress => ListenAddress is { } address && IPAddress.IsLoopback(address);
+
     internal IPAddress Wildcard => IPv6Enabled && Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any;
 
     /// <summary>Ports of ours that nobody's traffic may be sent to (ztunnel §1).</summary>
-    internal bool IsIllegalPort(int port) => port == HbonePort || port == InboundPassthroughPort || port == OutboundPort || (Socks5Enabled && port == Socks5Port);
+    internal bool IsIllegalPort(int port) => port == HbonePort || port == InboundPassthroughPort || port == OutboundPort || (Socks5Enabled && port == Socks5Port)
+
+        // Else the mesh would reach it by the workload's address.
+        || (AdminIsOnListenAddress && port == AdminPort);
 }

@@ -18,6 +18,8 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
             Port(nameof(options.InboundPassthroughPort), options.InboundPassthroughPort),
             Port(nameof(options.Socks5Port), options.Socks5Port),
             Port(nameof(options.ReadinessPort), options.ReadinessPort),
+            Port(nameof(options.AdminPort), options.AdminPort ?? IPEndPoint.MaxPort),
+            Port(nameof(options.StatsPort), options.StatsPort ?? IPEndPoint.MaxPort),
             Duration(nameof(options.TerminationDeadline), options.TerminationDeadline),
             Duration(nameof(options.WorkloadTimeout), options.WorkloadTimeout),
             Duration(nameof(options.ConnectTimeout), options.ConnectTimeout),

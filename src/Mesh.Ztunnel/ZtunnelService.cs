@@ -25,7 +25,8 @@ internal sealed class ZtunnelService(
     TimeProvider time,
     Random random,
     IHostApplicationLifetime lifetime,
-    ILoggerFactory loggers) : IHostedService, IAsyncDisposable
+    ILoggerFactory loggers,
+    LogLevels? logLevels = null) : IHostedService, IAsyncDisposable
 {
     private readonly ILogger _logger = loggers.CreateLogger<ZtunnelService>();
     private readonly DnsMetrics _dnsMetrics = new(meters.Create(ZtunnelMetrics.MeterName));
@@ -34,6 +35,7 @@ internal sealed class ZtunnelService(
     private RevocationFile? _revocations;
     private OwnCertificates? _ownCertificates;
     private ReadinessServer? _readiness;
+    private AdminServers? _admin;
     private WorkloadProxyManager? _pods;
     private CniClient? _cni;
     private SelfProxy? _self;
@@ -42,6 +44,7 @@ internal sealed class ZtunnelService(
     {
         var settings = options.Value;
         _readiness = await ReadinessServer.StartAsync(settings, loggers, cancellationToken);
+        _admin = await AdminServers.StartAsync(AdminContext(), cancellationToken);
         if (settings.LocalXdsPath is { } path)
         {
             _configuration = LocalConfigurationFile.Open(path, state, time, loggers.CreateLogger<LocalConfigurationFile>());
@@ -89,9 +92,11 @@ internal sealed class ZtunnelService(
         await (_configuration?.DisposeAsync() ?? default);
         await (_revocations?.DisposeAsync() ?? default);
         _ownCertificates?.Dispose();
+        await (_admin?.DisposeAsync() ?? default);
         await (_readiness?.DisposeAsync() ?? default);
         _revocations = null;
         _ownCertificates = null;
+        _admin = null;
         _cni = null;
         _pods = null;
         _self = null;
@@ -100,6 +105,14 @@ internal sealed class ZtunnelService(
     }
 
     private IEnumerable<IWorkloadProxy> Proxies => [.. _proxies, .. _pods?.Pods.Select(pod => pod.Proxy).OfType<IWorkloadProxy>() ?? []];
+
+    private AdminContext AdminContext() =>
+        new(options.Value, state, certificates, accessLog, metrics, meters, ProxyStatuses, () => _self?.Connections ?? [], logLevels, lifetime, time, loggers);
+
+    // In dedicated mode there is one proxy for each workload named, in their order, as far as they have started.
+    private IReadOnlyList<ProxyStatus> ProxyStatuses() => _pods is { } pods
+        ? [.. pods.Pods.Select(pod => new ProxyStatus(pod.Uid, pod.Info, pod.Proxy))]
+        : [.. options.Value.Workloads.Zip(_proxies.ToArray(), (workload, proxy) => new ProxyStatus(workload.ToString(), workload, proxy))];
 
     private void StartDedicated(ZtunnelOptions settings)
     {

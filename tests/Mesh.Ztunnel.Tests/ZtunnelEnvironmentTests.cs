@@ -76,7 +76,7 @@ public sealed class ZtunnelEnvironmentTests
     [InlineData("access=off", "access", LogLevel.Error, false)]
     [InlineData("", "Microsoft.AspNetCore.Server", LogLevel.Information, false)]
     public void Levels_are_set_for_all_or_for_a_target(string setting, string category, LogLevel level, bool logged) =>
-        Assert.Equal(logged, Read(("RUST_LOG", setting)).IsLogged(category, level));
+        Assert.Equal(logged, Read(("RUST_LOG", setting)).LogLevels.IsLogged(category, level));
 
     [Theory]
     [InlineData("5m", 300_000)]

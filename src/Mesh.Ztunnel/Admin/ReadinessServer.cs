@@ -1,10 +1,7 @@
 using System.Collections.Concurrent;
-using System.Net.Sockets;
+using System.Net;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel.Admin;
@@ -21,46 +18,25 @@ internal static class ReadinessGate
 internal sealed class ReadinessServer : IAsyncDisposable
 {
     private readonly ConcurrentDictionary<string, bool> _pending = new([KeyValuePair.Create(ReadinessGate.StateManager, true), KeyValuePair.Create(ReadinessGate.Proxy, true)]);
-    private readonly WebApplication _server;
+    private AdminHost? _host;
 
-    private ReadinessServer(ZtunnelOptions options, ILoggerFactory loggers)
+    private ReadinessServer()
     {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Services.AddSingleton(loggers);
-        builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
-        builder.Services.AddRoutingCore();
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(2);
-            kestrel.Limits.MaxRequestHeadersTotalSize = 8 * 1024;
-            kestrel.Limits.MaxConcurrentConnections = 100;
-            kestrel.Listen(options.ListenAddress ?? options.Wildcard, options.ReadinessPort);
-        });
-        _server = builder.Build();
-        _server.Run(AnswerAsync);
     }
 
     /// <exception cref="IOException">The port cannot be had.</exception>
     public static async Task<ReadinessServer> StartAsync(ZtunnelOptions options, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        var readiness = new ReadinessServer(options, loggers);
-        try
-        {
-            await readiness._server.StartAsync(cancellationToken);
-            return readiness;
-        }
-        catch (SocketException e)
-        {
-            await readiness.DisposeAsync();
-            throw new IOException($"cannot listen on {options.ListenAddress} port {options.ReadinessPort}: {e.Message}", e);
-        }
+        var readiness = new ReadinessServer();
+        var endPoint = new IPEndPoint(options.ListenAddress ?? options.Wildcard, options.ReadinessPort);
+        readiness._host = await AdminHost.StartAsync([endPoint], loggers, pipeline => pipeline.Run(readiness.AnswerAsync), cancellationToken);
+        return readiness;
     }
 
     /// <summary>Says whether one of the gates is passed; it may close again.</summary>
     public void Set(string gate, bool isPassed) => _ = isPassed ? _pending.TryRemove(gate, out _) : _pending.TryAdd(gate, true);
 
-    public async ValueTask DisposeAsync() => await _server.DisposeAsync();
+    public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? default;
 
     private Task AnswerAsync(HttpContext context)
     {
@@ -70,22 +46,13 @@ internal sealed class ReadinessServer : IAsyncDisposable
             return Task.CompletedTask;
         }
 
-        if (!HttpMethods.IsGet(context.Request.Method))
+        if (!AdminHost.Allows(context, HttpMethods.Get))
         {
-            context.Response.StatusCode = StatusCodes.Status405MethodNotAllowed;
             return Task.CompletedTask;
         }
 
         var pending = _pending.Keys.Order(StringComparer.Ordinal).ToList();
         context.Response.StatusCode = pending.Count == 0 ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError;
         return context.Response.WriteAsync(pending.Count == 0 ? "ready\n" : $"not ready, pending: {string.Join(", ", pending)}\n");
-    }
-
-    /// <summary>Signals are the business of the program that we are in; the web server's own host would take SIGTERM and Ctrl-C for itself.</summary>
-    private sealed class NoLifetime : IHostLifetime
-    {
-        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }

@@ -56,6 +56,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
                 var local = await _context.LocalWorkloadAsync(tracked.Closed);
                 record.SourceWorkload = local;
                 record.Destination ??= await Socks5.OpenAsync(application, hostname => _resolver.ResolveAsync(hostname, local, application.RemoteEndPoint.AddressFamily, tracked.Closed), _context.Time, tracked.Closed);
+                record.OriginalDestination = record.Destination;
                 await CarryAsync(application, record, local, record.Destination, tracked);
             }
             catch (Exception e)

@@ -27,7 +27,11 @@ public sealed class AccessLog
     internal event EventHandler<ConnectionRecord>? Began;
 
     /// <summary>Begins a record; disposing the result writes it.</summary>
-    internal Recording Begin(ConnectionRecord record) => new(this, record, _time.GetTimestamp());
+    internal Recording Begin(ConnectionRecord record)
+    {
+        record.BeganAt = _time.GetTimestamp();
+        return new Recording(this, record);
+    }
 
     /// <summary>Says that a connection is about to carry octets.</summary>
     internal void Opened(ConnectionRecord record)
@@ -40,9 +44,9 @@ public sealed class AccessLog
         }
     }
 
-    private void Ended(ConnectionRecord record, long began)
+    private void Ended(ConnectionRecord record)
     {
-        record.Duration = _time.GetElapsedTime(began);
+        record.Duration = _time.GetElapsedTime(record.BeganAt);
         var (level, message, id) = record.Outcome switch
         {
             ConnectionOutcome.Complete => (LogLevel.Information, "connection complete", new EventId(3002, "ConnectionComplete")),
@@ -99,7 +103,7 @@ public sealed class AccessLog
     private static string Format(Line line, Exception? error) => line.Message;
 
     /// <summary>A record under way.</summary>
-    internal readonly struct Recording(AccessLog log, ConnectionRecord record, long began) : IAsyncDisposable
+    internal readonly struct Recording(AccessLog log, ConnectionRecord record) : IAsyncDisposable
     {
         public ConnectionRecord Record => record;
 
@@ -107,7 +111,7 @@ public sealed class AccessLog
         public async ValueTask DisposeAsync()
         {
             await Task.Yield();
-            log.Ended(record, began);
+            log.Ended(record);
         }
     }
 

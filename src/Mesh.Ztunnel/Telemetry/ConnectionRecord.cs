@@ -67,6 +67,8 @@ public enum ResponseFlag
 /// <summary>What is known of one proxied connection (ztunnel §10.3). Filled while it runs, published once when it ends.</summary>
 public sealed class ConnectionRecord
 {
+    private static long _lastId;
+
     /// <summary>Which side this is.</summary>
     public required ConnectionDirection Direction { get; init; }
 
@@ -131,6 +133,15 @@ public sealed class ConnectionRecord
     public long BytesReceived => Counters.FromTunnel;
 
     internal RelayCounters Counters { get; } = new();
+
+    /// <summary>Tells the records of this process apart.</summary>
+    internal long Id { get; } = Interlocked.Increment(ref _lastId);
+
+    /// <summary>When it was accepted, by the clock's timestamp.</summary>
+    internal long BeganAt { get; set; }
+
+    /// <summary>Outbound what the application connected to, before anything was decided; null when it is not known, and inbound.</summary>
+    internal IPEndPoint? OriginalDestination { get; set; }
 
     // What metrics have counted already, while the connection goes on.
     internal long CountedRequestBytes { get; set; }
