@@ -56,6 +56,9 @@ public sealed class HboneTunnel : IDuplexPipe, IAsyncDisposable
     /// <summary>Completes when the peer has reset the tunnel, or its connection was lost: what is written from then on does not arrive.</summary>
     public Task WhenReset => _stream.WhenReset;
 
+    /// <summary>Why the connection under the tunnel was lost; null while it is not.</summary>
+    internal HboneException? ConnectionFailure => _stream.Connection.Failure;
+
     /// <summary>The tunnel as a stream. Disposing the stream disposes the tunnel.</summary>
     public Stream AsStream() => new DuplexStream(Input, Output, DisposeAsync);
 

@@ -46,7 +46,7 @@ public static class TunnelRelay
             cancellationToken);
         if (cut)
         {
-            throw new IOException(PeerTakesNoMore);
+            throw tunnel.ConnectionFailure as IOException ?? new IOException(PeerTakesNoMore);
         }
     }
 

@@ -58,4 +58,16 @@ internal static partial class Log
 
     [LoggerMessage(3026, LogLevel.Critical, "our own certificate of {Identity} is revoked (serial number {SerialNumber}): peers with the same revocation list will refuse it")]
     public static partial void OwnCertificateRevoked(this ILogger logger, SpiffeId identity, string serialNumber);
+
+    [LoggerMessage(3027, LogLevel.Debug, "refused: {Explanation}")]
+    private static partial void Refused(ILogger logger, string explanation);
+
+    /// <summary>Says why nothing could be chosen, endpoint by endpoint.</summary>
+    public static void Refused(this ILogger logger, OutboundPlan plan)
+    {
+        if (logger.IsEnabled(LogLevel.Debug))
+        {
+            Refused(logger, plan.Explain());
+        }
+    }
 }

@@ -42,17 +42,19 @@ internal sealed class WorkloadProxy : IWorkloadProxy
         var listeners = new List<TransportListener>();
         try
         {
-                var inbound = Listen(address ?? options.Wildcard, options.HbonePort);
+            var inbound = Listen(address ?? options.Wildcard, options.HbonePort);
             var passthrough = Listen(address ?? options.Wildcard, options.InboundPassthroughPort);
             var outbound = Listen(address ?? options.Wildcard, options.OutboundPort);
             var socks5 = options.Socks5Enabled ? Listen(address ?? IPAddress.Loopback, options.Socks5Port) : null;
+
+            // The last that can fail: nothing has begun before it.
+            _dns = options.DnsProxyEnabled && context.Transport is SocketTransportFactory sockets ? StartDns(context, sockets, address) : null;
             _connections = new ConnectionTracker(context.State);
             _pool = new HbonePool(
                 new HboneClient(context.Certificates, options.Hbone, context.Transport, context.Time, context.Loggers.CreateLogger<HboneClient>()), options.Pool);
             _inbound = new InboundProxy(context, _connections, inbound);
             _passthrough = new InboundPassthrough(context, _connections, passthrough);
             _outbound = new OutboundProxy(context, _connections, _pool, outbound, socks5);
-            _dns = options.DnsProxyEnabled && context.Transport is SocketTransportFactory sockets ? StartDns(context, sockets, address) : null;
         }
         catch
         {
@@ -78,7 +80,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
     {
         try
         {
-            await Task.WhenAll(_inbound.DrainAsync(deadline), _passthrough.DisposeAsync().AsTask(), _outbound.DisposeAsync().AsTask(), _dns?.DisposeAsync().AsTask() ?? Task.CompletedTask);
+            await Task.WhenAll(_inbound.DrainAsync(deadline), _passthrough.DisposeAsync().AsTask(), _outbound.DisposeAsync().AsTask(), _dns?.StopAsync(deadline) ?? Task.CompletedTask);
 
             // Last, for only now no further ones come.
             await _connections.WhenEmptyAsync().WaitAsync(deadline);
@@ -96,11 +98,16 @@ internal sealed class WorkloadProxy : IWorkloadProxy
 
     public async ValueTask DisposeAsync()
     {
-        await (_dns?.DisposeAsync() ?? default);
-        await _outbound.DisposeAsync();
-        await _passthrough.DisposeAsync();
-        _connections.CloseAll("connection closed due to connection drain");
-        await _inbound.DisposeAsync();
+        const string Reason = "connection closed due to connection drain";
+        _connections.CloseAll(Reason);
+        await Task.WhenAll(
+            _outbound.DisposeAsync().AsTask(),
+            _passthrough.DisposeAsync().AsTask(),
+            _inbound.DisposeAsync().AsTask(),
+            _dns?.StopAsync(new CancellationToken(canceled: true)) ?? Task.CompletedTask);
+
+        // What was accepted meanwhile.
+        _connections.CloseAll(Reason);
         await _connections.WhenEmptyAsync();
         await _pool.DisposeAsync();
         _connections.Dispose();

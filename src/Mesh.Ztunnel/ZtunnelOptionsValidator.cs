@@ -11,6 +11,8 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
         string?[] errors =
         [
             options.Mode is ProxyMode.Dedicated && options.Workloads.Count == 0 ? $"{nameof(options.Workloads)} is empty; at least one workload must be named in dedicated mode" : null,
+            options.Mode is ProxyMode.Shared && options.ListenAddress is not null
+                ? $"{nameof(options.ListenAddress)} is {options.ListenAddress}; in shared mode pods have addresses of their own, and none is allowed" : null,
             options.Workloads.DistinctBy(workload => workload.ListenAddress).Count() < options.Workloads.Count
                 ? $"{nameof(options.Workloads)} share a listen address; each needs its own" : null,
             Port(nameof(options.HbonePort), options.HbonePort),

@@ -30,6 +30,7 @@ internal sealed class ZtunnelService(
 {
     private readonly ILogger _logger = loggers.CreateLogger<ZtunnelService>();
     private readonly DnsMetrics _dnsMetrics = new(meters.Create(ZtunnelMetrics.MeterName));
+    private readonly Lock _readinessGate = new();
     private readonly List<WorkloadProxy> _proxies = [];
     private LocalConfigurationFile? _configuration;
     private RevocationFile? _revocations;
@@ -144,7 +145,7 @@ internal sealed class ZtunnelService(
         }
 
         _pods = new WorkloadProxyManager(
-            (workload, ns) => new WorkloadProxy(Context(workload, new NamespaceTransportFactory(ns, settings.Sockets))), meters, loggers.CreateLogger<WorkloadProxyManager>());
+            (workload, ns) => new WorkloadProxy(Context(workload, new NamespaceTransportFactory(ns, settings.Sockets))), ForgetCertificate, meters, loggers.CreateLogger<WorkloadProxyManager>());
         _cni = new CniClient(settings.CniSocketPath, _pods, OnReadinessChanged, time, loggers.CreateLogger<CniClient>());
         _ = WatchAsync(_cni);
     }
@@ -153,7 +154,20 @@ internal sealed class ZtunnelService(
     {
         if (_cni is { } cni)
         {
-            _readiness?.Set(ReadinessGate.WorkloadProxyManager, cni.IsReady);
+            // Together, so that an older look does not come after a newer one.
+            lock (_readinessGate)
+            {
+                _readiness?.Set(ReadinessGate.WorkloadProxyManager, cni.IsReady);
+            }
+        }
+    }
+
+    // A node has keys of the workloads that run on it, and of no others (ztunnel §3.6).
+    private void ForgetCertificate(WorkloadInfo gone)
+    {
+        foreach (var status in certificates.Status.Where(status => status.Identity.Namespace == gone.Namespace && status.Identity.ServiceAccount == gone.ServiceAccount))
+        {
+            certificates.Forget(status.Identity);
         }
     }
 

@@ -89,6 +89,7 @@ public sealed class ZtunnelEnvironmentTests
     [InlineData("5 m", -1)]
     [InlineData("-5m", -1)]
     [InlineData("99999999999s", -1)]
+    [InlineData("999999999d", -1)]
     public void Durations_are_read_as_ztunnel_writes_them(string text, int milliseconds) =>
         Assert.Equal(milliseconds, Core.Configuration.DurationText.TryParse(text, out var duration) ? duration.TotalMilliseconds : -1);
 

@@ -31,24 +31,45 @@ internal sealed class NamespacePrograms(string? path)
         string[] all = path is null ? [program, .. arguments] : ["nsenter", $"--net={path}", "--", program, .. arguments];
         var start = new ProcessStartInfo(all[0], all[1..]) { UseShellExecute = false, RedirectStandardError = true, RedirectStandardInput = true, RedirectStandardOutput = true };
         using var timeout = new CancellationTokenSource(Limit);
+        Process process;
         try
         {
-            using var process = Process.Start(start)!;
-            await process.StandardInput.WriteAsync(input.AsMemory(), timeout.Token);
-            process.StandardInput.Close();
-            var output = process.StandardOutput.ReadToEndAsync(timeout.Token);
-            var error = await process.StandardError.ReadToEndAsync(timeout.Token);
-            await output;
-            await process.WaitForExitAsync(timeout.Token);
-            return process.ExitCode == 0 ? null : $"{string.Join(' ', all)} ended with {process.ExitCode}: {error.Trim()}";
+            process = Process.Start(start)!;
         }
         catch (System.ComponentModel.Win32Exception e)
         {
             throw new RedirectionException($"cannot run {all[0]}: {e.Message}; it is needed, with iptables, ip and nsenter (Debian: iptables, iproute2, util-linux)", e);
         }
-        catch (OperationCanceledException e)
+
+        using (process)
         {
-            throw new RedirectionException($"{string.Join(' ', all)} did not end within {Limit}", e);
+            try
+            {
+                var output = process.StandardOutput.ReadToEndAsync(timeout.Token);
+                var error = process.StandardError.ReadToEndAsync(timeout.Token);
+                await WriteAsync(process, input, timeout.Token);
+                await output;
+                await process.WaitForExitAsync(timeout.Token);
+                return process.ExitCode == 0 ? null : $"{string.Join(' ', all)} ended with {process.ExitCode}: {(await error).Trim()}";
+            }
+            catch (OperationCanceledException e)
+            {
+                process.Kill(entireProcessTree: true);
+                throw new RedirectionException($"{string.Join(' ', all)} did not end within {Limit}", e);
+            }
+        }
+    }
+
+    private static async Task WriteAsync(Process process, string? input, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await process.StandardInput.WriteAsync(input.AsMemory(), cancellationToken);
+            process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It has ended before it read all; why, its exit says.
         }
     }
 

@@ -8,26 +8,46 @@ internal sealed class Redirection(NamespacePrograms programs)
 {
     private static readonly AddressFamily[] Families = [AddressFamily.InterNetwork, AddressFamily.InterNetworkV6];
 
-    /// <summary>Puts the rules in; those that an earlier call put in are replaced. What fails half-way is taken out again.</summary>
+    /// <summary>Puts the rules in; those that an earlier call put in are replaced, at no moment without any. What fails at first is taken out again.</summary>
     /// <exception cref="RedirectionException">It failed.</exception>
     public async Task AddAsync(RedirectionOptions options)
     {
-        await RemoveAsync();
+        var isFirst = true;
         try
         {
             foreach (var family in Families)
             {
-                if (await HasFamilyAsync(family))
+                if (!await HasFamilyAsync(family))
                 {
-                    await programs.RunAsync($"{IpTables(family)}-restore", ["--noflush"], RedirectionRules.Tables(family, options));
-                    foreach (var route in RedirectionRules.Routes(family, isAdded: true))
+                    continue;
+                }
+
+                var hooked = new HashSet<(string, string)>();
+                foreach (var (table, hook, chain) in RedirectionRules.Chains)
+                {
+                    if (await programs.TryRunAsync(IpTables(family), ["-w", "-t", table, "-C", hook, "-j", chain]) is null)
                     {
-                        await programs.RunAsync("ip", route);
+                        hooked.Add((table, hook));
+                        isFirst = false;
+                    }
+                }
+
+                await programs.RunAsync($"{IpTables(family)}-restore", ["-w", "--noflush"], RedirectionRules.Tables(family, options, (table, hook) => hooked.Contains((table, hook))));
+                if (!options.CapturesDns)
+                {
+                    await RemoveChainsAsync(family, "raw");
+                }
+
+                foreach (var route in RedirectionRules.Routes(family, isAdded: true))
+                {
+                    if (await programs.TryRunAsync("ip", route) is { } error && !error.Contains("File exists", StringComparison.Ordinal))
+                    {
+                        throw new RedirectionException(error);
                     }
                 }
             }
         }
-        catch (RedirectionException)
+        catch (RedirectionException) when (isFirst)
         {
             await RemoveAsync();
             throw;
@@ -44,13 +64,9 @@ internal sealed class Redirection(NamespacePrograms programs)
                 continue;
             }
 
-            foreach (var (table, hook, chain) in RedirectionRules.Chains)
+            foreach (var table in RedirectionRules.Chains.Select(chain => chain.Table).Distinct())
             {
-                if (await programs.TryRunAsync(IpTables(family), ["-w", "-t", table, "-D", hook, "-j", chain]) is null)
-                {
-                    await programs.RunAsync(IpTables(family), ["-w", "-t", table, "-F", chain]);
-                    await programs.RunAsync(IpTables(family), ["-w", "-t", table, "-X", chain]);
-                }
+                await RemoveChainsAsync(family, table);
             }
 
             foreach (var route in RedirectionRules.Routes(family, isAdded: false))
@@ -64,9 +80,8 @@ internal sealed class Redirection(NamespacePrograms programs)
     /// <exception cref="RedirectionException">It failed.</exception>
     public async Task ChangeProbesAsync(IPAddress pod, bool isAdded)
     {
-        var rules = RedirectionRules.Probes(pod, isAdded);
         string? error = null;
-        foreach (var rule in rules)
+        foreach (var rule in RedirectionRules.Probes(pod, isAdded))
         {
             error = await programs.TryRunAsync(IpTables(pod.AddressFamily), ["-w", "-t", "nat", .. rule]);
         }
@@ -78,9 +93,21 @@ internal sealed class Redirection(NamespacePrograms programs)
         }
     }
 
-    // A namespace may have no IPv6, and a machine no ip6tables.
+    private async Task RemoveChainsAsync(AddressFamily family, string table)
+    {
+        foreach (var (_, hook, chain) in RedirectionRules.Chains.Where(chain => chain.Table == table))
+        {
+            if (await programs.TryRunAsync(IpTables(family), ["-w", "-t", table, "-D", hook, "-j", chain]) is null)
+            {
+                await programs.RunAsync(IpTables(family), ["-w", "-t", table, "-F", chain]);
+                await programs.RunAsync(IpTables(family), ["-w", "-t", table, "-X", chain]);
+            }
+        }
+    }
+
+    // Where IPv6 is switched off, no interface has an address of it. Where it is not, its rules must go in.
     private async Task<bool> HasFamilyAsync(AddressFamily family) =>
-        family is AddressFamily.InterNetwork || await programs.TryRunAsync(IpTables(family), ["-w", "-t", "nat", "-n", "-L", "OUTPUT"]) is null;
+        family is AddressFamily.InterNetwork || await programs.TryRunAsync("grep", ["-q", ".", "/proc/net/if_inet6"]) is null;
 
     private static string IpTables(AddressFamily family) => family is AddressFamily.InterNetwork ? "iptables" : "ip6tables";
 }

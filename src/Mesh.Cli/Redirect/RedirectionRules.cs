@@ -39,9 +39,13 @@ internal static class RedirectionRules
     /// <summary>The address that kubelet's probes come from (ztunnel §12.6).</summary>
     public static string ProbeAddress(AddressFamily family) => family is AddressFamily.InterNetwork ? "169.254.7.127" : "fd16:9254:7127:1337:ffff:ffff:ffff:ffff";
 
-    /// <summary>The rules of one address family, as <c>iptables-restore --noflush</c> reads them.</summary>
-    public static string Tables(AddressFamily family, RedirectionOptions options)
+    /// <summary>The rules of one address family, as <c>iptables-restore --noflush</c> reads them. What the chains held before is replaced in one step.</summary>
+    /// <param name="family">The family.</param>
+    /// <param name="options">What may differ between pods.</param>
+    /// <param name="isHooked">Says of a table and a hook whether it leads to its chain already; null when none does.</param>
+    public static string Tables(AddressFamily family, RedirectionOptions options, Func<string, string, bool>? isHooked = null)
     {
+        IEnumerable<string> Table(string table) => RedirectionRules.Table(table, isHooked ?? ((_, _) => false));
         var isV4 = family is AddressFamily.InterNetwork;
         var loopback = isV4 ? "127.0.0.1/32" : "::1/128";
         var probes = ProbeAddress(family) + (isV4 ? "/32" : "/128");
@@ -111,14 +115,14 @@ internal static class RedirectionRules
         const string Chain = "ISTIO_POSTRT";
         string[] rule = [Chain, "-d", pod.ToString(), "-p", "tcp", "-m", "owner", "--socket-exists", "-j", "SNAT", "--to-source", ProbeAddress(pod.AddressFamily)];
         return isAdded
-            ? [["-N", Chain], ["-D", "POSTROUTING", "-j", Chain], ["-I", "POSTROUTING", "1", "-j", Chain], ["-A", .. rule]]
+            ? [["-N", Chain], ["-D", "POSTROUTING", "-j", Chain], ["-I", "POSTROUTING", "1", "-j", Chain], ["-D", .. rule], ["-A", .. rule]]
             : [["-D", .. rule]];
     }
 
-    private static IEnumerable<string> Table(string table) =>
+    private static IEnumerable<string> Table(string table, Func<string, string, bool> isHooked) =>
     [
         $"*{table}",
         .. Chains.Where(chain => chain.Table == table).Select(chain => $":{chain.Chain} - [0:0]"),
-        .. Chains.Where(chain => chain.Table == table).Select(chain => $"-A {chain.Hook} -j {chain.Chain}"),
+        .. Chains.Where(chain => chain.Table == table && !isHooked(table, chain.Hook)).Select(chain => $"-A {chain.Hook} -j {chain.Chain}"),
     ];
 }

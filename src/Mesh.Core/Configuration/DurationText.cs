@@ -31,7 +31,7 @@ public static class DurationText
                 "d" => TimeSpan.FromDays(1),
                 _ => null,
             };
-            if (unit is not { } known)
+            if (unit is not { } known || number > (TimeSpan.MaxValue - duration) / known)
             {
                 return false;
             }

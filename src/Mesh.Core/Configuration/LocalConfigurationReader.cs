@@ -331,7 +331,7 @@ internal sealed partial class LocalConfigurationReader(string file)
 
         // The defaults are those of Istio's DestinationRule, where it has the field.
         var detection = new OutlierDetection(
-            map.Number("consecutiveConnectFailures", 1, 1000) ?? 5,
+            map.Number("consecutiveLocalOriginFailures", 1, 1000) ?? 5,
             map.Duration("baseEjectionTime", ShortestDuration, LongestDuration) ?? TimeSpan.FromSeconds(30),
             map.Number("maxEjectionPercent", 0, 100) ?? 10);
         map.End();

@@ -4,11 +4,24 @@ using System.Security.Cryptography.X509Certificates;
 namespace Mesh.Core.Identity;
 
 /// <summary>A certificate of a verified chain, as far as revocation is concerned: who issued it, under which number, with which key.</summary>
-/// <param name="Issuer">The issuer's name, DER.</param>
-/// <param name="SerialNumber">The serial number, big-endian, as in the certificate.</param>
-/// <param name="IssuerKey">The issuer's public key, SubjectPublicKeyInfo in DER.</param>
-public sealed record CertificateLink(ReadOnlyMemory<byte> Issuer, ReadOnlyMemory<byte> SerialNumber, ReadOnlyMemory<byte> IssuerKey)
+public sealed class CertificateLink
 {
+    private CertificateLink(X509Certificate2 certificate, X509Certificate2 issuer)
+    {
+        Issuer = certificate.IssuerName.RawData;
+        SerialNumber = certificate.SerialNumberBytes.ToArray();
+        IssuerKey = issuer.PublicKey.ExportSubjectPublicKeyInfo();
+    }
+
+    /// <summary>The issuer's name, DER.</summary>
+    public ReadOnlyMemory<byte> Issuer { get; }
+
+    /// <summary>The serial number, big-endian, as in the certificate.</summary>
+    public ReadOnlyMemory<byte> SerialNumber { get; }
+
+    /// <summary>The issuer's public key, SubjectPublicKeyInfo in DER.</summary>
+    public ReadOnlyMemory<byte> IssuerKey { get; }
+
     /// <summary>The serial number as certificates show it.</summary>
     public string SerialText => Convert.ToHexString(SerialNumber.Span);
 
@@ -20,7 +33,7 @@ public sealed record CertificateLink(ReadOnlyMemory<byte> Issuer, ReadOnlyMemory
         var links = ImmutableArray.CreateBuilder<CertificateLink>(Math.Max(chain.Count - 1, 0));
         for (var i = 0; i + 1 < chain.Count; i++)
         {
-            links.Add(new CertificateLink(chain[i].IssuerName.RawData, chain[i].SerialNumberBytes.ToArray(), chain[i + 1].PublicKey.ExportSubjectPublicKeyInfo()));
+            links.Add(new CertificateLink(chain[i], chain[i + 1]));
         }
 
         return links.ToImmutable();

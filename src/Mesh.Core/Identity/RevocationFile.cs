@@ -15,8 +15,10 @@ public sealed class RevocationFile : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly Task _watching;
-    private byte[] _seen = [];
+    private byte[] _applied = [];
+    private byte[]? _settling;
     private string? _lastError;
+    private int _disposed;
 
     /// <summary>Reads the file, and goes on looking at it. One that is not there yet is waited for.</summary>
     /// <param name="path">The file: PEM or DER.</param>
@@ -32,13 +34,18 @@ public sealed class RevocationFile : IAsyncDisposable
         _trust = trust;
         _time = time;
         _logger = logger;
-        Read();
+        Read(isFirst: true);
         _watching = Task.Run(WatchAsync);
     }
 
     /// <summary>Looks no more; the lists stay.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) == 1)
+        {
+            return;
+        }
+
         await _stop.CancelAsync();
         await _watching;
         _stop.Dispose();
@@ -51,7 +58,7 @@ public sealed class RevocationFile : IAsyncDisposable
         {
             while (await timer.WaitForNextTickAsync(_stop.Token))
             {
-                Read();
+                Read(isFirst: false);
             }
         }
         catch (OperationCanceledException)
@@ -60,28 +67,31 @@ public sealed class RevocationFile : IAsyncDisposable
         }
     }
 
-    private void Read()
+    // What is read twice alike is not being written any more.
+    private void Read(bool isFirst)
     {
         try
         {
             var content = File.ReadAllBytes(_path);
             var hash = SHA256.HashData(content);
-            if (hash.AsSpan().SequenceEqual(_seen))
+            if (hash.AsSpan().SequenceEqual(_applied) || !(isFirst || hash.AsSpan().SequenceEqual(_settling)))
             {
+                _settling = hash;
                 return;
             }
 
             var lists = RevocationLists.Parse(content);
             _trust.ReplaceRevocationLists(lists);
-            _seen = hash;
+            _applied = hash;
             _lastError = null;
             _logger.RevocationListsRead(_path, lists.Count, lists.RevokedCount);
         }
         catch (Exception e)
         {
             // Whatever it is, the watch goes on; what is said once need not be said every two seconds.
-            if (Interlocked.Exchange(ref _lastError, e.Message) != e.Message)
+            if (_lastError != e.Message)
             {
+                _lastError = e.Message;
                 _logger.RevocationListsUnreadable(_path, e.Message);
             }
         }

@@ -22,6 +22,7 @@ internal sealed class RevocationList
     private readonly string _algorithm;
 
     /// <exception cref="AsnContentException">It is no such list.</exception>
+    /// <exception cref="CryptographicException">Its signature is of a kind that cannot be verified.</exception>
     public RevocationList(ReadOnlyMemory<byte> der)
     {
         var list = new AsnReader(der, AsnEncodingRules.DER);
@@ -53,6 +54,11 @@ internal sealed class RevocationList
 
         _algorithm = outer.ReadSequence().ReadObjectIdentifier();
         _signature = outer.ReadBitString(out _);
+        if (_algorithm is not (EcdsaSha256 or EcdsaSha384 or EcdsaSha512 or RsaSha256 or RsaSha384 or RsaSha512))
+        {
+            // A list whose signature cannot be verified would revoke nothing, and look as if it did.
+            throw new CryptographicException($"the certificate revocation list is signed with {_algorithm}; ECDSA and RSA (PKCS #1) with SHA-256, SHA-384 or SHA-512 can be verified");
+        }
     }
 
     /// <summary>The issuer's name, DER.</summary>

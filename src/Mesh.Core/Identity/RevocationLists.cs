@@ -34,8 +34,8 @@ public sealed class RevocationLists
                 return None;
             }
 
-            // DER begins with a SEQUENCE, which no text does.
-            return content[0] == 0x30 ? new RevocationLists([new RevocationList(content.ToArray())]) : FromPem(System.Text.Encoding.UTF8.GetString(content));
+            // DER begins with a SEQUENCE of a length that is not a digit or letter.
+            return content is [0x30, >= 0x80, ..] ? new RevocationLists([new RevocationList(content.ToArray())]) : FromPem(System.Text.Encoding.UTF8.GetString(content));
         }
         catch (AsnContentException e)
         {
@@ -79,8 +79,13 @@ public sealed class RevocationLists
             rest = rest[fields.Location.End..];
         }
 
-        return lists.Count > 0 || text.AsSpan().Trim().IsEmpty || text.Contains("-----BEGIN", StringComparison.Ordinal)
-            ? new RevocationLists(lists.ToImmutable())
-            : throw new CryptographicException($"the certificate revocation list cannot be read: it is neither DER nor PEM with '{PemLabel}'");
+        // A block that is broken must not pass for one that is not there.
+        var begun = text.AsSpan().Count($"-----BEGIN {PemLabel}-----");
+        if (begun != lists.Count || (begun == 0 && !text.AsSpan().Trim().IsEmpty && !text.Contains("-----BEGIN", StringComparison.Ordinal)))
+        {
+            throw new CryptographicException($"the certificate revocation lists cannot be read: of {begun} PEM blocks '{PemLabel}' {lists.Count} are whole");
+        }
+
+        return new RevocationLists(lists.ToImmutable());
     }
 }

@@ -14,7 +14,7 @@ public sealed class TrustBundle
     /// <summary>Raised after every change, on the thread that made it.</summary>
     public event EventHandler? Changed;
 
-    /// <summary>Grows by one with every change.</summary>
+    /// <summary>Grows by one with every change of roots.</summary>
     public long Version => Volatile.Read(ref _version);
 
     /// <summary>The trust domains that have roots.</summary>
@@ -33,13 +33,14 @@ public sealed class TrustBundle
             ref _roots,
             static (map, change) => change.Roots.IsEmpty ? map.Remove(change.TrustDomain) : map.SetItem(change.TrustDomain, change.Roots),
             (TrustDomain: trustDomain, Roots: replacement));
+        Interlocked.Increment(ref _version);
         OnChanged();
     }
 
     /// <summary>The revocation lists that peers are held against, when they come and for as long as they are connected.</summary>
     public RevocationLists RevocationLists => Volatile.Read(ref _revocationLists);
 
-    /// <summary>Replaces the revocation lists.</summary>
+    /// <summary>Replaces the revocation lists. <see cref="Version"/> stays: whom they do not name is as trusted as before.</summary>
     public void ReplaceRevocationLists(RevocationLists lists)
     {
         ArgumentNullException.ThrowIfNull(lists);
@@ -47,9 +48,25 @@ public sealed class TrustBundle
         OnChanged();
     }
 
+    // One subscriber's fault must not keep the change from the others: some of them enforce it.
     private void OnChanged()
     {
-        Interlocked.Increment(ref _version);
-        Changed?.Invoke(this, EventArgs.Empty);
+        var faults = new List<Exception>();
+        foreach (var subscriber in Changed?.GetInvocationList().Cast<EventHandler>() ?? [])
+        {
+            try
+            {
+                subscriber(this, EventArgs.Empty);
+            }
+            catch (Exception e)
+            {
+                faults.Add(e);
+            }
+        }
+
+        if (faults.Count > 0)
+        {
+            throw new AggregateException("the change is made, but subscribers failed", faults);
+        }
     }
 }

@@ -28,7 +28,7 @@ public static class EndpointSelector
     /// <param name="random">The randomness.</param>
     /// <param name="excluded">Says of an endpoint why it must not be chosen now, or null; null to exclude none.</param>
     public static SelectedEndpoint? Select(
-        MeshSnapshot mesh, Service service, int servicePort, Workload source, IPAddress destination, Random random, Func<Workload, string?>? excluded = null) =>
+        MeshSnapshot mesh, Service service, int servicePort, Workload source, IPAddress destination, Random random, Func<Service, Workload, string?>? excluded = null) =>
         Select(mesh, service, servicePort, isWaypoint: false, source, destination, random, excluded);
 
     /// <summary>What became of every endpoint of a service in such a choice, best first. For people: it costs as much as there are endpoints.</summary>
@@ -38,7 +38,7 @@ public static class EndpointSelector
     /// <param name="source">The workload of the client.</param>
     /// <param name="excluded">Says of an endpoint why it must not be chosen now, or null; null to exclude none.</param>
     public static ImmutableArray<EndpointVerdict> Explain(
-        MeshSnapshot mesh, Service service, int servicePort, Workload source, Func<Workload, string?>? excluded = null)
+        MeshSnapshot mesh, Service service, int servicePort, Workload source, Func<Service, Workload, string?>? excluded = null)
     {
         ArgumentNullException.ThrowIfNull(mesh);
         ArgumentNullException.ThrowIfNull(service);
@@ -59,7 +59,7 @@ public static class EndpointSelector
     }
 
     internal static SelectedEndpoint? Select(
-        MeshSnapshot mesh, Service service, int servicePort, bool isWaypoint, Workload source, IPAddress destination, Random random, Func<Workload, string?>? excluded)
+        MeshSnapshot mesh, Service service, int servicePort, bool isWaypoint, Workload source, IPAddress destination, Random random, Func<Service, Workload, string?>? excluded)
     {
         ArgumentNullException.ThrowIfNull(mesh);
         ArgumentNullException.ThrowIfNull(service);
@@ -74,7 +74,7 @@ public static class EndpointSelector
             : null;
     }
 
-    internal static ImmutableArray<EndpointVerdict> Explain(MeshSnapshot mesh, EndpointQuery query, Func<Workload, string?>? excluded)
+    internal static ImmutableArray<EndpointVerdict> Explain(MeshSnapshot mesh, EndpointQuery query, Func<Service, Workload, string?>? excluded)
     {
         var endpoints = mesh.EndpointsOf(query.Service.Key).Values.Select(workload => (Workload: workload, FellOut: EndpointGroup.FellOut(workload, query, excluded))).ToList();
         var best = endpoints.Where(one => one.FellOut is null).Select(one => EndpointGroup.Rank(one.Workload, query)).DefaultIfEmpty(0).Max();
@@ -139,7 +139,7 @@ internal sealed class EndpointGroup
         }
     }
 
-    public static EndpointGroup Of(IEnumerable<Workload> workloads, EndpointQuery query, Func<Workload, string?>? excluded)
+    public static EndpointGroup Of(IEnumerable<Workload> workloads, EndpointQuery query, Func<Service, Workload, string?>? excluded)
     {
         var best = new List<(Workload, int)>();
         var bestRank = 0;
@@ -191,7 +191,7 @@ internal sealed class EndpointGroup
     }
 
     /// <summary>Why an endpoint cannot take such a connection; null when it can.</summary>
-    public static string? FellOut(Workload workload, EndpointQuery query, Func<Workload, string?>? excluded)
+    public static string? FellOut(Workload workload, EndpointQuery query, Func<Service, Workload, string?>? excluded)
     {
         var service = query.Service;
         if (workload.Status is WorkloadStatus.Unhealthy && service.LoadBalancing.HealthPolicy is HealthPolicy.OnlyHealthy)
@@ -219,7 +219,7 @@ internal sealed class EndpointGroup
             return $"it is not of the same {service.LoadBalancing.RoutingPreferences.First(scope => !IsSame(scope, workload, query.Place)).ToString().ToLowerInvariant()}";
         }
 
-        return excluded?.Invoke(workload);
+        return excluded?.Invoke(service, workload);
     }
 
     /// <summary>How near an endpoint is (ztunnel §7.3).</summary>

@@ -69,7 +69,11 @@ public abstract record OutboundPlan(string Why)
     /// <summary>Do not carry it.</summary>
     /// <param name="Service">The service that was addressed; null when none was.</param>
     /// <param name="Why">The reason.</param>
-    public sealed record Refused(Service? Service, string Why) : OutboundPlan(Why);
+    public sealed record Refused(Service? Service, string Why) : OutboundPlan(Why)
+    {
+        /// <summary>Whether the proxy was to call itself.</summary>
+        public bool IsRecursive { get; init; }
+    }
 }
 
 /// <summary>A choice that was made among the endpoints of a service.</summary>

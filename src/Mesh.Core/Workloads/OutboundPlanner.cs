@@ -19,9 +19,9 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     /// <param name="sourceAddress">The address that it connects from.</param>
     /// <param name="destination">Where it means to go.</param>
     /// <param name="random">The randomness, for endpoints and weighted waypoints.</param>
-    /// <param name="excluded">Says of a workload why it must not be chosen among others now, or null; null to exclude none.</param>
+    /// <param name="excluded">Says of an endpoint of a service why it must not be chosen now, or null; null to exclude none.</param>
     public OutboundPlan Plan(
-        MeshSnapshot mesh, Workload source, IPAddress sourceAddress, IPEndPoint destination, Random random, Func<Workload, string?>? excluded = null)
+        MeshSnapshot mesh, Workload source, IPAddress sourceAddress, IPEndPoint destination, Random random, Func<Service, Workload, string?>? excluded = null)
     {
         ArgumentNullException.ThrowIfNull(mesh);
         ArgumentNullException.ThrowIfNull(source);
@@ -31,7 +31,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
         destination = NetworkAddress.Canonical(destination);
         if (isIllegalPort(destination.Port) && (IPAddress.IsLoopback(destination.Address) || destination.Address.Equals(sourceAddress)))
         {
-            return new OutboundPlan.Refused(null, $"attempted recursive call to ourselves: {destination} is a port of the proxy");
+            return new OutboundPlan.Refused(null, $"attempted recursive call to ourselves: {destination} is a port of the proxy") { IsRecursive = true };
         }
 
         var address = new NetworkAddress(source.Network, destination.Address);
@@ -40,7 +40,9 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
         if (mesh.FindService(address, source.Namespace) is { } service)
         {
             // Where a workload has the address too, the service's waypoint is not meant (ztunnel §7.1 step 3), but its endpoints are (step 4).
-            return ToService(request, service, workload is null ? WaypointOf(service, random) : null);
+            return workload is null
+                ? ToService(request, service, WaypointOf(service, random))
+                : ToEndpointOf(request, service, sourceAddress) ?? ToWorkload(request, sourceAddress, workload);
         }
 
         return workload is null
@@ -55,8 +57,8 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     /// <param name="hostname">The name of a service.</param>
     /// <param name="port">The service's port.</param>
     /// <param name="random">The randomness, for endpoints and weighted waypoints.</param>
-    /// <param name="excluded">Says of a workload why it must not be chosen among others now, or null; null to exclude none.</param>
-    public OutboundPlan? Plan(MeshSnapshot mesh, Workload source, string hostname, int port, Random random, Func<Workload, string?>? excluded = null)
+    /// <param name="excluded">Says of an endpoint of a service why it must not be chosen now, or null; null to exclude none.</param>
+    public OutboundPlan? Plan(MeshSnapshot mesh, Workload source, string hostname, int port, Random random, Func<Service, Workload, string?>? excluded = null)
     {
         ArgumentNullException.ThrowIfNull(mesh);
         ArgumentNullException.ThrowIfNull(source);
@@ -102,6 +104,22 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
         }
 
         return Direct(endpoint.Workload, endpoint.Address, endpoint.Port, service, $"an endpoint of service {service.Key}") with { Choice = choice };
+    }
+
+    // Not addressed as a service, so the waypoint of the endpoint is what counts (ztunnel §7.1 step 6).
+    private OutboundPlan? ToEndpointOf(Request request, Service service, IPAddress sourceAddress)
+    {
+        var port = request.Destination.Port;
+        if (request.Select(service, port, isWaypoint: false, request.Destination.Address) is not { } endpoint || endpoint.Workload.Network != request.Source.Network)
+        {
+            return null;
+        }
+
+        var what = $"an endpoint of service {service.Key}, whose address is a workload's too";
+        return (endpoint.Workload.Waypoint is { } waypoint && !IsWaypoint(request.Mesh, request.Source, sourceAddress, waypoint)
+            ? ToWaypoint(request, waypoint, null, $"the waypoint of workload {endpoint.Workload.Uid}")
+            : Direct(endpoint.Workload, endpoint.Address, endpoint.Port, service, what)) with
+        { Choice = request.Choice(service, port, isWaypoint: false) };
     }
 
     private OutboundPlan ToWorkload(Request request, IPAddress sourceAddress, Workload workload)
@@ -275,7 +293,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     private sealed record Gateway(Workload Workload, IPAddress? Address, int Port, Service? Service, EndpointChoice? Choice);
 
     /// <summary>What is asked.</summary>
-    private sealed record Request(MeshSnapshot Mesh, Workload Source, IPEndPoint Destination, string Authority, Random Random, Func<Workload, string?>? Excluded)
+    private sealed record Request(MeshSnapshot Mesh, Workload Source, IPEndPoint Destination, string Authority, Random Random, Func<Service, Workload, string?>? Excluded)
     {
         public SelectedEndpoint? Select(Service service, int port, bool isWaypoint, IPAddress family) =>
             EndpointSelector.Select(Mesh, service, port, isWaypoint, Source, family, Random, Excluded);

@@ -114,6 +114,11 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
             socket?.Dispose();
             throw new IOException($"cannot listen on {local}: {e.Message}", e);
         }
+        catch
+        {
+            socket?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Opens a UDP socket on an address, for example for DNS.</summary>
@@ -138,6 +143,11 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         {
             socket?.Dispose();
             throw new IOException($"cannot listen on UDP {local}: {e.Message}", e);
+        }
+        catch
+        {
+            socket?.Dispose();
+            throw;
         }
     }
 
@@ -183,7 +193,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
     {
         if (options.PacketMark is { } mark && OperatingSystem.IsLinux())
         {
-            SetRaw(socket, LinuxOption.Mark, (int)mark);
+            SetPrivileged(socket, LinuxOption.Mark, (int)mark, "SO_MARK");
         }
     }
 
@@ -212,12 +222,25 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
 
         try
         {
-            SetRaw(socket, socket.AddressFamily is AddressFamily.InterNetwork ? LinuxOption.Transparent : LinuxOption.TransparentV6);
+            SetPrivileged(socket, socket.AddressFamily is AddressFamily.InterNetwork ? LinuxOption.Transparent : LinuxOption.TransparentV6, 1, "IP_TRANSPARENT");
             return true;
         }
-        catch (SocketException) when (options.Transparent is TransparentMode.IfPossible)
+        catch (IOException) when (options.Transparent is TransparentMode.IfPossible)
         {
             return false;
+        }
+    }
+
+    // Else it would look as if the peer could not be reached.
+    private static void SetPrivileged(Socket socket, (int Level, int Name) option, int value, string name)
+    {
+        try
+        {
+            SetRaw(socket, option, value);
+        }
+        catch (SocketException e)
+        {
+            throw new IOException($"cannot set {name} on a socket, which needs the capability CAP_NET_ADMIN: {e.Message}", e);
         }
     }
 

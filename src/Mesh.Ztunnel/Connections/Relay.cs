@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using Mesh.Hbone;
 using Mesh.Hbone.Http2;
+using Mesh.Ztunnel.Outbound;
 using Mesh.Ztunnel.Telemetry;
 
 namespace Mesh.Ztunnel.Connections;
@@ -40,7 +41,7 @@ internal static class Relay
         }
 
         record.Fail(exception);
-        record.Outcome = exception is WorkloadUnknownException || record.Destination is null ? ConnectionOutcome.Rejected : ConnectionOutcome.Failed;
+        record.Outcome = exception is WorkloadUnknownException or RefusedException { IsRecursive: true } || record.Destination is null ? ConnectionOutcome.Rejected : ConnectionOutcome.Failed;
     }
 
     // An end that closes or resets its connection is in its right (ztunnel §2.8).

@@ -61,7 +61,13 @@ internal sealed class DnsProxy : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         using var deadline = new CancellationTokenSource(_context.Options.DrainTimeout, _context.Time);
-        await Task.WhenAll([.. _udp.Select(server => server.StopAsync(deadline.Token)), .. _tcp.Select(server => server.StopAsync(deadline.Token))]);
+        await StopAsync(deadline.Token);
+    }
+
+    /// <summary>Takes no further questions, and finishes what is under way until the deadline; then ends it.</summary>
+    public async Task StopAsync(CancellationToken deadline)
+    {
+        await Task.WhenAll([.. _udp.Select(server => server.StopAsync(deadline)), .. _tcp.Select(server => server.StopAsync(deadline))]);
         foreach (var server in _udp)
         {
             await server.DisposeAsync();

@@ -114,7 +114,15 @@ internal sealed class CniClient : IAsyncDisposable
                 error = e.Message;
             }
 
-            await connection.SendAsync(new WorkloadResponse { Ack = new Ack { Error = error ?? "" } }, _stop.Token);
+            try
+            {
+                await connection.SendAsync(new WorkloadResponse { Ack = new Ack { Error = error ?? "" } }, _stop.Token);
+            }
+            catch (SocketException) when (fatal is not null)
+            {
+                // It cannot be told any more; that it broke the protocol is what matters.
+            }
+
             _readinessChanged();
             if (fatal is not null)
             {

@@ -19,10 +19,10 @@ internal enum PodState
 internal sealed class WorkloadProxyManager : IAsyncDisposable
 {
     private readonly Func<WorkloadInfo, NetworkNamespace, IWorkloadProxy> _start;
+    private readonly Action<WorkloadInfo> _lastGone;
     private readonly ILogger _logger;
     private readonly Counter<long> _started;
     private readonly Counter<long> _stopped;
-    private readonly Meter _meter;
 
     // Who reads the pods (the admin pages, metrics) does not wait for who changes them.
     private readonly Lock _gate = new();
@@ -31,17 +31,19 @@ internal sealed class WorkloadProxyManager : IAsyncDisposable
     private bool _hasSnapshot;
 
     /// <param name="start">Starts the proxy of a pod in its network namespace.</param>
+    /// <param name="lastGone">Told when the last pod of a service account is gone.</param>
     /// <param name="meters">Where its instruments are made.</param>
     /// <param name="logger">Where it speaks.</param>
-    public WorkloadProxyManager(Func<WorkloadInfo, NetworkNamespace, IWorkloadProxy> start, IMeterFactory meters, ILogger logger)
+    public WorkloadProxyManager(Func<WorkloadInfo, NetworkNamespace, IWorkloadProxy> start, Action<WorkloadInfo> lastGone, IMeterFactory meters, ILogger logger)
     {
         _start = start;
+        _lastGone = lastGone;
         _logger = logger;
-        _meter = meters.Create(ZtunnelMetrics.MeterName);
-        _started = _meter.CreateCounter<long>("workload_manager_proxies_started", description: "The total number of proxies started (unstable)");
-        _stopped = _meter.CreateCounter<long>("workload_manager_proxies_stopped", description: "The total number of proxies stopped (unstable)");
-        _meter.CreateObservableGauge("workload_manager_active_proxy_count", () => Count(PodState.Up), description: "The number of proxies that run (unstable)");
-        _meter.CreateObservableGauge("workload_manager_pending_proxy_count", () => Count(PodState.Pending), description: "The number of proxies that could not be started yet (unstable)");
+        var meter = meters.Create(ZtunnelMetrics.MeterName);
+        _started = meter.CreateCounter<long>("workload_manager_proxies_started", description: "The total number of proxies started (unstable)");
+        _stopped = meter.CreateCounter<long>("workload_manager_proxies_stopped", description: "The total number of proxies stopped (unstable)");
+        meter.CreateObservableGauge("workload_manager_active_proxy_count", () => Count(PodState.Up), description: "The number of proxies that run (unstable)");
+        meter.CreateObservableGauge("workload_manager_pending_proxy_count", () => Count(PodState.Pending), description: "The number of proxies that could not be started yet (unstable)");
     }
 
     /// <summary>Whether the agent's snapshot is here and every pod has its proxy.</summary>
@@ -138,10 +140,7 @@ internal sealed class WorkloadProxyManager : IAsyncDisposable
             throw new CniProtocolException("the CNI agent ends its snapshot a second time");
         }
 
-        foreach (var uid in _pods.Keys.Where(uid => !_snapshot.Contains(uid)).ToList())
-        {
-            await RemoveAsync(uid);
-        }
+        await Task.WhenAll(_pods.Keys.Where(uid => !_snapshot.Contains(uid)).ToList().Select(RemoveAsync));
 
         _snapshot.Clear();
         Volatile.Write(ref _hasSnapshot, true);
@@ -163,15 +162,7 @@ internal sealed class WorkloadProxyManager : IAsyncDisposable
         await DisposeAsync();
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var uid in _pods.Keys.ToList())
-        {
-            await RemoveAsync(uid);
-        }
-
-        _meter.Dispose();
-    }
+    public async ValueTask DisposeAsync() => await Task.WhenAll(_pods.Keys.ToList().Select(RemoveAsync));
 
     private string? Start(string uid, Pod pod)
     {
@@ -187,8 +178,9 @@ internal sealed class WorkloadProxyManager : IAsyncDisposable
             _logger.PodAdded(uid, pod.Info);
             return null;
         }
-        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException)
+        catch (Exception e)
         {
+            // Whatever it is: one pod's trouble must not be that of the node.
             _logger.PodPending(uid, pod.Info, e.Message);
             return e.Message;
         }
@@ -205,16 +197,29 @@ internal sealed class WorkloadProxyManager : IAsyncDisposable
             }
         }
 
-        if (pod.Proxy is { } proxy)
+        try
         {
-            // The pod is gone: its peers are told, nobody waits for them.
-            await proxy.StopAsync(new CancellationToken(canceled: true));
-            await proxy.DisposeAsync();
-            _stopped.Add(1);
-            _logger.PodRemoved(uid, pod.Info);
+            if (pod.Proxy is { } proxy)
+            {
+                await proxy.DisposeAsync();
+                _stopped.Add(1);
+                _logger.PodRemoved(uid, pod.Info);
+            }
+        }
+        finally
+        {
+            pod.Namespace.Dispose();
         }
 
-        pod.Namespace.Dispose();
+        lock (_gate)
+        {
+            if (_pods.Values.Any(other => other.Info.Namespace == pod.Info.Namespace && other.Info.ServiceAccount == pod.Info.ServiceAccount))
+            {
+                return;
+            }
+        }
+
+        _lastGone(pod.Info);
     }
 
     private int Count(PodState state)

@@ -28,8 +28,16 @@ internal sealed class ApplicationConnector(ProxyContext context, bool keepsSourc
             var application = context.Options.LocalhostAppTunnel
                 ? await ConnectLocallyAsync(plan.Destination, either.Token)
                 : await ConnectAsync(plan.Destination, client.Address, either.Token);
-            await application.Stream.WriteAsync(ProxyProtocolHeader.Write(client, target, identity), either.Token);
-            return application;
+            try
+            {
+                await application.Stream.WriteAsync(ProxyProtocolHeader.Write(client, target, identity), either.Token);
+                return application;
+            }
+            catch
+            {
+                application.Abort();
+                throw;
+            }
         }
         catch (OperationCanceledException e) when (deadline.IsCancellationRequested && !closed.IsCancellationRequested)
         {

@@ -115,24 +115,35 @@ public sealed class InboundPlanner(Func<int, bool> isIllegalPort, bool requireWa
             return new InboundPlan.Refuse(503, $"port {connect.Destination.Port} is one of the proxy's own");
         }
 
-        return requireWaypoint && WaypointPassedBy(mesh, local, connect.Service, peer) is { } waypoint
+        return requireWaypoint && WaypointPassedBy(mesh, local, connect.Destination.Port, peer) is { } waypoint
             ? new InboundPlan.Refuse(401, $"the connection did not come through the waypoint {waypoint}, as is required here, but from {peer?.ToString() ?? "a client without identity"}")
             : connect;
     }
 
-    private static GatewayAddress? WaypointPassedBy(MeshSnapshot mesh, Workload local, Service? service, SpiffeId? peer)
+    // What the client says it addressed does not count, for it could name a service that has no waypoint.
+    private static GatewayAddress? WaypointPassedBy(MeshSnapshot mesh, Workload local, int port, SpiffeId? peer)
     {
-        GatewayAddress?[] waypoints = [local.Waypoint, service?.Waypoint, .. service?.WeightedWaypoints.Select(weighted => weighted.Destination) ?? []];
-        var needed = waypoints.OfType<GatewayAddress>().ToList();
-        return needed.Exists(waypoint => mesh.WorkloadsBehind(waypoint, local.Namespace).Any(workload => workload.Identity == peer)) ? null : needed.FirstOrDefault();
+        var services = local.Services.Where(pair => Targets(pair.Value, port) || (mesh.FindService(pair.Key) is { } service && Targets(service.Ports, port)));
+        var waypoints = services.SelectMany(pair => mesh.FindService(pair.Key) is { } service ? WaypointsOf(service) : []);
+        var needed = (local.Waypoint is { } own ? waypoints.Prepend(own) : waypoints)
+            .Select(waypoint => (Waypoint: waypoint, Workloads: mesh.WorkloadsBehind(waypoint, local.Namespace)))
+            .Where(one => !one.Workloads.Any(workload => workload.Uid == local.Uid))
+            .ToList();
+        return needed.Exists(one => one.Workloads.Any(workload => workload.Identity == peer)) ? null : needed.Select(one => one.Waypoint).FirstOrDefault();
     }
 
     private static bool IsWaypointFor(MeshSnapshot mesh, Workload local, IPAddress localAddress, NetworkAddress address)
     {
-        IEnumerable<GatewayAddress?> waypoints = mesh.FindWorkload(address) is { } workload
-            ? [workload.Waypoint]
-            : mesh.FindService(address, local.Namespace) is { } service ? [service.Waypoint, .. service.WeightedWaypoints.Where(one => one.Weight > 0).Select(one => one.Destination)] : [];
-        return waypoints.OfType<GatewayAddress>().Any(waypoint => mesh.WorkloadsBehind(waypoint, local.Namespace).Any(one => one.Uid == local.Uid && one.Addresses.Contains(localAddress)));
+        var waypoints = mesh.FindWorkload(address) is { } workload
+            ? workload.Waypoint is { } own ? [own] : []
+            : mesh.FindService(address, local.Namespace) is { } service ? WaypointsOf(service) : [];
+        return waypoints.Any(waypoint => mesh.WorkloadsBehind(waypoint, local.Namespace).Any(one => one.Uid == local.Uid && one.Addresses.Contains(localAddress)));
+    }
+
+    private static IEnumerable<GatewayAddress> WaypointsOf(Service service)
+    {
+        var weighted = service.WeightedWaypoints.Where(one => one.Weight > 0).Select(one => one.Destination);
+        return service.Waypoint is { } single ? weighted.Prepend(single) : weighted;
     }
 
     // ztunnel §8.6: what the client's side says, if it is one of ours; else the first service with this target port.

@@ -9,9 +9,9 @@ internal sealed class HostResolver(ProxyContext context)
 {
     /// <summary>An address of the host name of a workload that has no other.</summary>
     /// <exception cref="IOException">There is none.</exception>
-    public async Task<IPAddress> ResolveAsync(OutboundPlan.Unresolved plan, AddressFamily preferred, CancellationToken cancellationToken)
+    public async Task<IPAddress> ResolveAsync(OutboundPlan.Unresolved plan, Workload local, AddressFamily preferred, CancellationToken cancellationToken)
     {
-        context.Metrics.ResolvedOnDemand(plan.Hostname);
+        context.Metrics.ResolvedOnDemand(local, plan.Hostname);
         var addresses = (await LookUpAsync(plan.Hostname, cancellationToken)).Where(address => context.Options.IPv6Enabled || address.AddressFamily is AddressFamily.InterNetwork).ToList();
         var fitting = addresses.Where(address => address.AddressFamily == preferred).ToList();
         fitting = fitting.Count > 0 ? fitting : addresses;

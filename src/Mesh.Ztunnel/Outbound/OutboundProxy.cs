@@ -1,4 +1,5 @@
 using System.Net;
+using System.Runtime.ExceptionServices;
 using System.Security.Cryptography;
 using Mesh.Core.Workloads;
 using Mesh.Hbone;
@@ -71,62 +72,66 @@ internal sealed class OutboundProxy : IAsyncDisposable
     private async Task CarryAsync(TransportConnection application, ConnectionRecord record, Workload local, IPEndPoint destination, TrackedConnection tracked)
     {
         using var span = ConnectionTracing.StartOutbound(record, local, destination);
+        using var admission = new Admission();
+        await using var hop = await ConnectAsync(application, record, local, destination, admission, span.TraceParent, tracked.Closed);
+        _context.AccessLog.Opened(record);
+        await hop.RelayAsync(record, tracked);
+    }
+
+    // Apart from the relay, so that a connection that goes on for long does not hold the mesh as it was when it came.
+    private async Task<OutboundHop> ConnectAsync(
+        TransportConnection application, ConnectionRecord record, Workload local, IPEndPoint destination, Admission admission, string? traceParent, CancellationToken closed)
+    {
         HashSet<string>? tried = null;
-        IDisposable? admission = null;
-        IOException? failure = null;
-        try
+        ExceptionDispatchInfo? failure = null;
+        while (true)
         {
-            while (true)
+            var mesh = _context.State.Current;
+            var plan = _planner.Plan(mesh, local, OwnAddress ?? application.RemoteEndPoint.Address, destination, _context.Random, _traffic.Excluded(tried));
+            if (plan is OutboundPlan.Unresolved unresolved)
             {
-                var mesh = _context.State.Current;
-                var plan = _planner.Plan(mesh, local, OwnAddress ?? application.RemoteEndPoint.Address, destination, _context.Random, _traffic.Excluded(tried));
-                if (plan is OutboundPlan.Unresolved unresolved)
-                {
-                    plan = unresolved.With(await _resolver.ResolveAsync(unresolved, destination.AddressFamily, tracked.Closed));
-                }
-
-                if (plan is OutboundPlan.Refused refused)
-                {
-                    record.DestinationService = refused.Service;
-                    record.Why = refused.Why;
-                    throw failure is null ? new RefusedException(refused.Service, refused.Why) : new IOException($"{failure.Message}; {tried!.Count} tried, and no other endpoint is left", failure);
-                }
-
-                var service = Describe(record, plan, local);
-                admission ??= _traffic.Admit(service);
-                try
-                {
-                    await using var hop = await ConnectAsync(application, record, local, plan, span.TraceParent, tracked.Closed);
-                    if (record.DestinationWorkload is { } reached)
-                    {
-                        _traffic.Succeeded(reached);
-                    }
-
-                    _context.AccessLog.Opened(record);
-                    await hop.RelayAsync(record, tracked);
-                    return;
-                }
-                catch (IOException e) when (!record.WasOpened && record.DestinationWorkload is { } endpoint && IsConnectFailure(e))
-                {
-                    failure = e;
-                    if (_traffic.Failed(mesh, service, endpoint))
-                    {
-                        _logger.EndpointEjected(endpoint.Uid, service!.Key, e.Message);
-                    }
-
-                    if (record.Retries >= (service?.TrafficPolicy?.ConnectRetries ?? 0))
-                    {
-                        throw;
-                    }
-
-                    record.Retries++;
-                    (tried ??= []).Add(endpoint.Uid);
-                }
+                plan = unresolved.With(await _resolver.ResolveAsync(unresolved, local, destination.AddressFamily, closed));
             }
-        }
-        finally
-        {
-            admission?.Dispose();
+
+            if (plan is OutboundPlan.Refused refused)
+            {
+                // No other endpoint is left: what the last one failed of is the reason.
+                failure?.Throw();
+                record.DestinationService = refused.Service;
+                record.Why = refused.Why;
+                _logger.Refused(plan);
+                throw new RefusedException(refused);
+            }
+
+            var service = Describe(record, plan, local);
+            admission.Take(() => _traffic.Admit(service));
+            var endpoint = record.DestinationWorkload;
+            try
+            {
+                var hop = await ConnectAsync(application, record, local, plan, traceParent, closed);
+                if (endpoint is not null)
+                {
+                    _traffic.Succeeded(service, endpoint);
+                }
+
+                return hop;
+            }
+            catch (IOException e) when (endpoint is not null && IsConnectFailure(e))
+            {
+                if (_traffic.Failed(mesh, service, endpoint))
+                {
+                    _logger.EndpointEjected(endpoint.Uid, service!.Key, e.Message);
+                }
+
+                if (record.Retries >= (service?.TrafficPolicy?.ConnectRetries ?? 0))
+                {
+                    throw;
+                }
+
+                failure = ExceptionDispatchInfo.Capture(e);
+                record.Retries++;
+                (tried ??= []).Add(endpoint.Uid);
+            }
         }
     }
 
@@ -195,6 +200,24 @@ internal sealed class OutboundProxy : IAsyncDisposable
     {
         var own = OwnAddress;
         return own is not null && own.AddressFamily == nextHop.AddressFamily && IPAddress.IsLoopback(own) == IPAddress.IsLoopback(nextHop.Address) ? own : null;
+    }
+
+    /// <summary>What lets a connection count among those of its service, from the first attempt to the end.</summary>
+    private sealed class Admission : IDisposable
+    {
+        private IDisposable? _taken;
+        private bool _isTaken;
+
+        public void Take(Func<IDisposable?> admit)
+        {
+            if (!_isTaken)
+            {
+                _taken = admit();
+                _isTaken = true;
+            }
+        }
+
+        public void Dispose() => _taken?.Dispose();
     }
 
     // What another endpoint might do better. A peer that is not who it should be, or that refuses by policy, is no such thing.

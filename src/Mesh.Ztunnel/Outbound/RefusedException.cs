@@ -3,11 +3,9 @@ using Mesh.Core.Workloads;
 namespace Mesh.Ztunnel.Outbound;
 
 /// <summary>The planner refused a connection.</summary>
-internal sealed class RefusedException(Service? service, string why) : IOException(why)
+/// <param name="plan">What it said.</param>
+internal sealed class RefusedException(OutboundPlan.Refused plan) : IOException(plan.Why)
 {
-    /// <summary>The service that was addressed; null when none was.</summary>
-    public Service? Service => service;
+    /// <summary>Whether the proxy was to call itself.</summary>
+    public bool IsRecursive => plan.IsRecursive;
 }
-
-/// <summary>A limit on connections is reached.</summary>
-internal sealed class LimitReachedException(string message) : IOException(message);

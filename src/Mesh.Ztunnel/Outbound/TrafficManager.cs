@@ -10,7 +10,7 @@ internal sealed class TrafficManager(TimeProvider time)
     private const int MaxEjectionFactor = 10;
 
     private readonly ConcurrentDictionary<NamespacedHostname, ServiceLoad> _loads = new();
-    private readonly ConcurrentDictionary<string, EndpointHealth> _health = new();
+    private readonly ConcurrentDictionary<(NamespacedHostname Service, string Endpoint), EndpointHealth> _health = new();
 
     /// <summary>Admits one connection to a service; dispose the result when it has ended.</summary>
     /// <exception cref="LimitReachedException">A limit is reached; the message says which.</exception>
@@ -28,69 +28,86 @@ internal sealed class TrafficManager(TimeProvider time)
 
     /// <summary>Says why an endpoint must not be chosen now; null when no endpoint is left out at all.</summary>
     /// <param name="tried">The UIDs of those that were tried for this connection already.</param>
-    public Func<Workload, string?>? Excluded(IReadOnlySet<string>? tried)
+    public Func<Service, Workload, string?>? Excluded(IReadOnlySet<string>? tried)
     {
-        if (_health.IsEmpty && tried is null)
+        var now = time.GetTimestamp();
+        if (tried is null && !_health.Any(pair => pair.Value.IsEjected(now)))
         {
             return null;
         }
 
-        var now = time.GetUtcNow();
-        return workload => tried?.Contains(workload.Uid) is true
+        return (service, workload) => tried?.Contains(workload.Uid) is true
             ? "it was tried already"
-            : _health.TryGetValue(workload.Uid, out var health) && health.EjectedUntil > now
-                ? $"it is left out until {health.EjectedUntil:HH:mm:ss}, for connecting to it failed {health.Failures} times in a row"
+            : _health.TryGetValue((service.Key, workload.Uid), out var health) && health.IsEjected(now)
+                ? $"it is left out for another {time.GetElapsedTime(now, health.EjectedUntil).TotalSeconds:F0} s, for connecting to it failed {health.Failures} times in a row"
                 : null;
     }
 
-    /// <summary>Connecting to an endpoint succeeded: what it failed before is forgotten.</summary>
-    public void Succeeded(Workload endpoint) => _health.TryRemove(endpoint.Uid, out _);
+    /// <summary>Connecting to an endpoint of a service succeeded: what it failed before is forgotten.</summary>
+    public void Succeeded(Service? service, Workload endpoint)
+    {
+        if (service?.TrafficPolicy?.OutlierDetection is not null)
+        {
+            _health.TryRemove((service.Key, endpoint.Uid), out _);
+        }
+    }
 
-    /// <summary>Connecting to an endpoint failed.</summary>
+    /// <summary>Connecting to an endpoint of a service failed. Waypoints and gateways on the way to it are not its endpoints, and never left out.</summary>
     /// <returns>Whether it is left out from now on.</returns>
     public bool Failed(MeshSnapshot mesh, Service? service, Workload endpoint)
     {
-        if (service?.TrafficPolicy?.OutlierDetection is not { } detection)
+        if (service?.TrafficPolicy?.OutlierDetection is not { } detection || !mesh.EndpointsOf(service.Key).ContainsKey(endpoint.Uid))
         {
             return false;
         }
 
-        var now = time.GetUtcNow();
+        var now = time.GetTimestamp();
+        var key = (service.Key, endpoint.Uid);
         Forget(mesh);
-        var health = _health.AddOrUpdate(
-            endpoint.Uid,
-            static (_, _) => new EndpointHealth(1, 0, default),
-            static (_, old, _) => old with { Failures = old.Failures + 1 },
-            detection);
-        if (health.EjectedUntil > now || health.Failures < detection.ConsecutiveConnectFailures || !MayEject(mesh, service, detection, now))
+        var health = _health.AddOrUpdate(key, static _ => new EndpointHealth(1, 0, long.MinValue), static (_, old) => old with { Failures = old.Failures + 1 });
+        if (health.IsEjected(now) || health.Failures < detection.ConsecutiveLocalOriginFailures || !MayEject(mesh, service, detection, now))
         {
             return false;
         }
 
         var ejections = Math.Min(health.Ejections + 1, MaxEjectionFactor);
-        return _health.TryUpdate(endpoint.Uid, health with { Ejections = ejections, EjectedUntil = now + (detection.BaseEjectionTime * ejections) }, health);
+        var until = now + (long)(detection.BaseEjectionTime.TotalSeconds * ejections * time.TimestampFrequency);
+        return _health.TryUpdate(key, health with { Ejections = ejections, EjectedUntil = until }, health);
     }
 
-    private bool MayEject(MeshSnapshot mesh, Service service, OutlierDetection detection, DateTimeOffset now)
+    private bool MayEject(MeshSnapshot mesh, Service service, OutlierDetection detection, long now)
     {
-        var endpoints = mesh.EndpointsOf(service.Key);
-        var ejected = _health.Count(pair => pair.Value.EjectedUntil > now && endpoints.ContainsKey(pair.Key));
-        return ejected == 0 || (ejected + 1) * 100 <= endpoints.Count * detection.MaxEjectionPercent;
+        var ejected = _health.Count(pair => pair.Key.Service == service.Key && pair.Value.IsEjected(now));
+        return ejected == 0 || (ejected + 1) * 100 <= mesh.EndpointsOf(service.Key).Count * detection.MaxEjectionPercent;
     }
 
     // So that endpoints that are gone are not remembered for ever.
     private void Forget(MeshSnapshot mesh)
     {
-        foreach (var uid in _health.Keys)
+        foreach (var key in _health.Keys)
         {
-            if (mesh.FindWorkload(uid) is null)
+            if (!mesh.EndpointsOf(key.Service).ContainsKey(key.Endpoint))
             {
-                _health.TryRemove(uid, out _);
+                _health.TryRemove(key, out _);
+            }
+        }
+
+        foreach (var service in _loads.Keys)
+        {
+            if (mesh.FindService(service) is null)
+            {
+                _loads.TryRemove(service, out _);
             }
         }
     }
 
-    private readonly record struct EndpointHealth(int Failures, int Ejections, DateTimeOffset EjectedUntil);
+    /// <param name="Failures">How many times in a row connecting has failed.</param>
+    /// <param name="Ejections">How many times in a row it was left out.</param>
+    /// <param name="EjectedUntil">Until when, by the clock's timestamp.</param>
+    private readonly record struct EndpointHealth(int Failures, int Ejections, long EjectedUntil)
+    {
+        public bool IsEjected(long now) => EjectedUntil > now;
+    }
 
     /// <summary>The connections to one service. Disposing it ends one of them.</summary>
     private sealed class ServiceLoad(TimeProvider time) : IDisposable

@@ -65,12 +65,17 @@ internal sealed class InboundPassthrough : IAsyncDisposable
                 record.Fail(ConnectionOutcome.Rejected, refusal.Status == 401 ? ResponseFlag.Deny : ResponseFlag.Connect, refusal.Reason);
                 client.Abort();
                 break;
-            case InboundPlan.Connect plan when _authorization.Authorize(record, tracked, local, new L4Connection(client.RemoteEndPoint.Address, null, destination)) is { } permit:
+            case InboundPlan.Connect plan:
                 record.DestinationService = plan.Service;
-                await ForwardAsync(permit, plan, client, record, tracked);
-                break;
-            default:
-                client.Abort();
+                if (_authorization.Authorize(record, tracked, local, new L4Connection(client.RemoteEndPoint.Address, null, destination)) is { } permit)
+                {
+                    await ForwardAsync(permit, plan, client, record, tracked);
+                }
+                else
+                {
+                    client.Abort();
+                }
+
                 break;
         }
     }

@@ -65,7 +65,7 @@ public sealed class ZtunnelMetrics : IDisposable
         }
     }
 
-    internal void ResolvedOnDemand(string hostname) => _onDemandDns.Add(1, new KeyValuePair<string, object?>("hostname", hostname));
+    internal void ResolvedOnDemand(Workload source, string hostname) => _onDemandDns.Add(1, [.. SourceLabels(Party.Of(source, null, source.Identity)), new("hostname", hostname)]);
 
     private void Began(ConnectionRecord record)
     {
@@ -139,19 +139,12 @@ public sealed class ZtunnelMetrics : IDisposable
         KeyValuePair<string, object?>[] common =
         [
             new("reporter", Reporter(record)),
-            new("source_workload", source.Workload),
-            new("source_canonical_service", source.App),
-            new("source_canonical_revision", source.Version),
-            new("source_workload_namespace", source.Namespace),
-            new("source_principal", source.Principal),
-            new("source_app", source.App),
-            new("source_version", source.Version),
-            new("source_cluster", source.Cluster),
+            .. SourceLabels(source),
             new("destination_service", service?.Hostname ?? Unknown),
             new("destination_service_namespace", service?.Namespace ?? Unknown),
             new("destination_service_name", service?.Name ?? Unknown),
             new("destination_workload", destination.Workload),
-            new("destination_canonical_service", destination.App),
+            new("destination_canonical_service", destination.CanonicalService),
             new("destination_canonical_revision", destination.Version),
             new("destination_workload_namespace", destination.Namespace),
             new("destination_principal", destination.Principal),
@@ -173,6 +166,18 @@ public sealed class ZtunnelMetrics : IDisposable
             ]
             : common;
     }
+
+    private static KeyValuePair<string, object?>[] SourceLabels(Party source) =>
+    [
+        new("source_workload", source.Workload),
+        new("source_canonical_service", source.CanonicalService),
+        new("source_canonical_revision", source.Version),
+        new("source_workload_namespace", source.Namespace),
+        new("source_principal", source.Principal),
+        new("source_app", source.App),
+        new("source_version", source.Version),
+        new("source_cluster", source.Cluster),
+    ];
 
     private static string Text(ResponseFlag flag) => flag switch
     {
@@ -204,12 +209,15 @@ public sealed class ZtunnelMetrics : IDisposable
     }
 
     /// <summary>One side of a connection, as labels describe it. What the mesh knows goes before what the peer says of itself.</summary>
-    private sealed record Party(string Workload, string Namespace, string App, string Version, string Cluster, string Principal, string Region, string Zone, bool IsKnown)
+    private sealed record Party(string Workload, string Namespace, string CanonicalService, string App, string Version, string Cluster, string Principal, string Region, string Zone, bool IsKnown)
     {
         public static Party Of(Workload? workload, Baggage? baggage, SpiffeId? identity) => new(
             OrUnknown(workload?.WorkloadName, baggage?.WorkloadName),
             OrUnknown(workload?.Namespace, baggage?.NamespaceName),
             OrUnknown(workload?.CanonicalName, workload is null ? baggage?.ServiceName : null),
+
+            // The application's name, which baggage does not hold: the workload's stands for it (ztunnel §10.2).
+            OrUnknown(workload?.CanonicalName, workload is null ? baggage?.WorkloadName : null),
             OrUnknown(workload?.CanonicalRevision, baggage?.ServiceVersion),
             OrUnknown(workload?.ClusterId, baggage?.ClusterName),
             identity?.ToString() ?? Unknown,

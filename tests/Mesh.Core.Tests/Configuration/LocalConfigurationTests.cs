@@ -298,7 +298,7 @@ public sealed class LocalConfigurationTests
                 connectRetries: 2
                 maxConnections: 100
                 connectionsPerSecond: 50
-                outlierDetection: {consecutiveConnectFailures: 3, baseEjectionTime: 10s, maxEjectionPercent: 50}
+                outlierDetection: {consecutiveLocalOriginFailures: 3, baseEjectionTime: 10s, maxEjectionPercent: 50}
             """).Services[0];
         Assert.Equal(
             new L4TrafficPolicy

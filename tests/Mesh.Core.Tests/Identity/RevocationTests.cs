@@ -93,6 +93,25 @@ public sealed class RevocationTests : IDisposable
     }
 
     [Fact]
+    public void A_block_of_PEM_that_is_broken_is_not_passed_by()
+    {
+        var whole = PemEncoding.WriteString("X509 CRL", TestCertificates.RevocationList(_intermediate, _leaf));
+        Assert.Throws<CryptographicException>(() => RevocationLists.Parse(System.Text.Encoding.ASCII.GetBytes(whole[..^30])));
+        Assert.Throws<CryptographicException>(() => RevocationLists.Parse(System.Text.Encoding.ASCII.GetBytes($"{whole}\n{whole[..^30]}")));
+    }
+
+    [Fact]
+    public void A_list_whose_signature_cannot_be_verified_is_refused()
+    {
+        using var key = RSA.Create(2048);
+        var name = new X500DistinguishedName("CN=PSS root");
+        var list = new CertificateRevocationListBuilder();
+        var generator = X509SignatureGenerator.CreateForRSA(key, RSASignaturePadding.Pss);
+        var pss = list.Build(name, generator, 1, DateTimeOffset.UtcNow.AddDays(1), HashAlgorithmName.SHA256, new X509AuthorityKeyIdentifierExtension([0x30, 0x00]));
+        Assert.Contains("is signed with 1.2.840.113549.1.1.10", Assert.Throws<CryptographicException>(() => RevocationLists.Parse(pss)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Octets_at_random_are_refused_or_revoke_nothing_else()
     {
         var list = TestCertificates.RevocationList(_intermediate);

@@ -273,7 +273,7 @@ public sealed class OutboundPlannerTests
             Workload("far", "10.0.0.5", CartKey) with { Network = "far", Addresses = [] },
             CartService);
         var plan = Planner.Plan(
-            mesh, Web, IPAddress.Parse("10.0.0.1"), IPEndPoint.Parse("10.96.0.2:80"), new Random(1), workload => workload.Name == "tried" ? "it was tried already" : null);
+            mesh, Web, IPAddress.Parse("10.0.0.1"), IPEndPoint.Parse("10.96.0.2:80"), new Random(1), (_, workload) => workload.Name == "tried" ? "it was tried already" : null);
         Assert.Equal(
             $"""
             c1//Pod/shop/good, an endpoint of service shop/{CartHost}, takes HBONE
@@ -293,7 +293,7 @@ public sealed class OutboundPlannerTests
         var mesh = Of(Web with { Node = "n1" }, Cart, near, service);
         var source = mesh.FindWorkload(Web.Uid)!;
         OutboundPlan.Hbone PlanWithout(string? name) => (OutboundPlan.Hbone)Planner.Plan(
-            mesh, source, IPAddress.Parse("10.0.0.1"), IPEndPoint.Parse("10.96.0.2:80"), new Random(1), name is null ? null : workload => workload.Name == name ? "excluded" : null);
+            mesh, source, IPAddress.Parse("10.0.0.1"), IPEndPoint.Parse("10.96.0.2:80"), new Random(1), name is null ? null : (_, workload) => workload.Name == name ? "excluded" : null);
         Assert.Equal("near", PlanWithout(null).Workload.Name);
         Assert.Equal("cart", PlanWithout("near").Workload.Name);
     }
@@ -328,6 +328,18 @@ public sealed class OutboundPlannerTests
     {
         var plan = Assert.IsType<OutboundPlan.Refused>(Plan(destination, Web));
         Assert.StartsWith("attempted recursive call to ourselves", plan.Why, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_address_that_is_a_services_and_a_workloads_goes_to_the_endpoint_by_the_endpoints_own_waypoint()
+    {
+        var both = Workload("both", "10.96.0.2");
+        var direct = Assert.IsType<OutboundPlan.Hbone>(Plan("10.96.0.2:80", Web, both, Cart, Waypoint, CartService with { Waypoint = GatewayAt("10.0.0.9") }));
+        Assert.Equal("10.0.0.2:8080", direct.Authority);
+        var guarded = Assert.IsType<OutboundPlan.Hbone>(Plan("10.96.0.2:80", Web, both, Cart with { Waypoint = GatewayAt("10.0.0.9") }, Waypoint, CartService));
+        Assert.Equal(IPEndPoint.Parse("10.0.0.9:15008"), guarded.NextHop);
+        var own = Assert.IsType<OutboundPlan.Hbone>(Plan("10.96.0.2:81", Web, both, Cart, CartService));
+        Assert.Equal("10.96.0.2:81", own.Authority);
     }
 
     private static readonly Workload Gateway = Workload("gateway", "10.0.0.8");

@@ -165,6 +165,27 @@ public sealed class InboundPlannerTests
     }
 
     [Fact]
+    public void What_a_client_says_it_addressed_does_not_get_it_by_a_required_waypoint()
+    {
+        var strict = new InboundPlanner(port => port is 15008, requireWaypoint: true);
+        var free = Service("free", "10.96.0.5");
+        var cart = Workload("cart", "10.0.0.2", CartKey, free.Key);
+        var mesh = Of(cart, Waypoint, free, CartService with { Waypoint = GatewayAt("10.0.0.9") });
+        var peer = Mesh.Core.Identity.SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
+        Assert.IsType<InboundPlan.Refuse>(strict.Plan(mesh, cart, CartAddress, "10.0.0.2:8080", free.Hostname, peer));
+        Assert.IsType<InboundPlan.Refuse>(strict.Plan(mesh, cart, CartAddress, $"{free.Hostname}:80", null, peer));
+    }
+
+    [Fact]
+    public void A_waypoint_that_is_required_does_not_require_itself()
+    {
+        var strict = new InboundPlanner(port => port is 15008, requireWaypoint: true);
+        var behind = Service("behind", "10.96.0.3") with { Waypoint = GatewayAt("10.0.0.2") };
+        var peer = Mesh.Core.Identity.SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
+        Assert.IsType<InboundPlan.Connect>(strict.Plan(Of(Cart, behind), Cart, CartAddress, "10.96.0.3:80", null, peer));
+    }
+
+    [Fact]
     public void Plain_text_is_not_taken_where_the_waypoint_is_required()
     {
         var strict = new InboundPlanner(port => port is 15008, requireWaypoint: true);

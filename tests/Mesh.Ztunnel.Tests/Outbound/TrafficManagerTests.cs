@@ -53,17 +53,27 @@ public sealed class TrafficManagerTests
         var service = With(new L4TrafficPolicy { OutlierDetection = new OutlierDetection(2, TimeSpan.FromSeconds(10), 50) });
         Assert.False(_traffic.Failed(mesh, service, Cart));
         Assert.True(_traffic.Failed(mesh, service, Cart));
-        Assert.Contains("connecting to it failed 2 times in a row", _traffic.Excluded(null)!(Cart), StringComparison.Ordinal);
-        Assert.Null(_traffic.Excluded(null)!(Second));
+        Assert.Contains("connecting to it failed 2 times in a row", _traffic.Excluded(null)?.Invoke(CartService, Cart), StringComparison.Ordinal);
+        Assert.Null(_traffic.Excluded(null)?.Invoke(CartService, Second));
 
         // Tried again after its time, and left out for twice as long when that fails.
         _time.Advance(TimeSpan.FromSeconds(10));
-        Assert.Null(_traffic.Excluded(null)!(Cart));
+        Assert.Null(_traffic.Excluded(null)?.Invoke(CartService, Cart));
         Assert.True(_traffic.Failed(mesh, service, Cart));
         _time.Advance(TimeSpan.FromSeconds(19));
-        Assert.NotNull(_traffic.Excluded(null)!(Cart));
+        Assert.NotNull(_traffic.Excluded(null)?.Invoke(CartService, Cart));
         _time.Advance(TimeSpan.FromSeconds(1));
-        Assert.Null(_traffic.Excluded(null)!(Cart));
+        Assert.Null(_traffic.Excluded(null)?.Invoke(CartService, Cart));
+    }
+
+    [Fact]
+    public void What_one_service_leaves_out_another_does_not_and_neither_does_it_concern_waypoints()
+    {
+        var mesh = Of(Cart, Second, Waypoint, CartService);
+        var service = With(new L4TrafficPolicy { OutlierDetection = new OutlierDetection(1, TimeSpan.FromSeconds(10), 50) });
+        Assert.False(_traffic.Failed(mesh, service, Waypoint));
+        Assert.True(_traffic.Failed(mesh, service, Cart));
+        Assert.Null(_traffic.Excluded(null)!(Service("other", "10.96.0.7"), Cart));
     }
 
     [Fact]
@@ -72,7 +82,7 @@ public sealed class TrafficManagerTests
         var mesh = Of(Cart, Second, CartService);
         var service = With(new L4TrafficPolicy { OutlierDetection = new OutlierDetection(2, TimeSpan.FromSeconds(10), 50) });
         _traffic.Failed(mesh, service, Cart);
-        _traffic.Succeeded(Cart);
+        _traffic.Succeeded(service, Cart);
         Assert.False(_traffic.Failed(mesh, service, Cart));
     }
 
@@ -87,7 +97,7 @@ public sealed class TrafficManagerTests
 
     [Fact]
     public void What_was_tried_for_this_connection_is_not_tried_again() =>
-        Assert.Equal("it was tried already", _traffic.Excluded(new HashSet<string> { Cart.Uid })!(Cart));
+        Assert.Equal("it was tried already", _traffic.Excluded(new HashSet<string> { Cart.Uid })!(CartService, Cart));
 
     private static Service With(L4TrafficPolicy policy) => CartService with { TrafficPolicy = policy };
 }
