@@ -143,5 +143,33 @@ public sealed class AdminTests
         await nodes.Web.LogsAsync("connection complete", "error=");
     }
 
+    [Fact]
+    public async Task The_page_tells_who_talks_to_whom_and_who_was_refused_by_which_policy()
+    {
+        await using var nodes = await TwoNodes.StartAsync();
+        await using var connection = await nodes.ConnectAsync();
+        Assert.Equal("hello", await connection.EchoAsync("hello"));
+        using var client = new HttpClient();
+        var open = await RowsAsync("connections");
+        Assert.Contains("spiffe://cluster.local/ns/shop/sa/web", Assert.Single(open), StringComparison.Ordinal);
+        Assert.Contains("allowed by policy shop/only-web", open[0], StringComparison.Ordinal);
+        Assert.Equal("""["spiffe://cluster.local/ns/shop/sa/web\nshop/cart.shop.svc.cluster.local","spiffe://cluster.local/ns/shop/sa/web","shop/cart.shop.svc.cluster.local",1,0,0]""", Assert.Single(await RowsAsync("traffic")));
+
+        nodes.WritePolicies("policies: [{name: nobody, namespace: shop, scope: Namespace, action: Deny, rules: [[[{destinationPorts: [8080]}]]]}]");
+        await connection.ExpectEndAsync();
+        await nodes.Cart.LogsAsync("connection complete", "shop/nobody");
+        await Eventually.Until("the refusal is remembered", () => RowsAsync("refused").Result.Count == 1);
+        Assert.Contains("explicitly denied by: shop/nobody, rule 1", (await RowsAsync("refused"))[0], StringComparison.Ordinal);
+        Assert.Contains((await RowsAsync("policies")), row => row.StartsWith("[\"shop/nobody\"", StringComparison.Ordinal) && row.EndsWith(",0,1]", StringComparison.Ordinal));
+        Assert.Contains((await RowsAsync("policies")), row => row.StartsWith("[\"shop/only-web\"", StringComparison.Ordinal) && row.EndsWith(",1,0]", StringComparison.Ordinal));
+        Assert.Contains("shop/cart-0/cart", await client.GetStringAsync($"http://{nodes.CartAddress}:15000/"), StringComparison.Ordinal);
+
+        async Task<List<string>> RowsAsync(string table)
+        {
+            using var status = JsonDocument.Parse(await client.GetStringAsync($"http://{nodes.CartAddress}:15000/api/status"));
+            return [.. status.RootElement.GetProperty("tables").GetProperty(table).GetProperty("rows").EnumerateArray().Select(row => row.GetRawText())];
+        }
+    }
+
     private static double Sum(string text, string name) => Regex.Matches(text, $@"^{name}(\{{.*\}})? (\S+)$", RegexOptions.Multiline).Sum(match => double.Parse(match.Groups[2].Value));
 }

@@ -79,6 +79,27 @@ public sealed class ZtunnelEnvironmentTests
         Assert.Equal(logged, Read(("RUST_LOG", setting)).LogLevels.IsLogged(category, level));
 
     [Theory]
+    [InlineData("", 15000, 15020)]
+    [InlineData("16000", 16000, 16000)]
+    [InlineData("off", null, null)]
+    public void Administration_and_metrics_have_ports_or_none(string setting, int? admin, int? stats)
+    {
+        var options = Read(("MESH_ADMIN_PORT", setting), ("MESH_STATS_PORT", setting)).Options;
+        Assert.Equal((admin, stats), (options.AdminPort, options.StatsPort));
+    }
+
+    [Fact]
+    public void A_port_of_administration_that_is_none_is_refused()
+    {
+        Assert.Equal(["MESH_ADMIN_PORT is '0'; allowed: whole numbers from 1 to 65535"], Read(("MESH_ADMIN_PORT", "0")).Errors);
+        var options = new ZtunnelOptions { AdminPort = 0, StatsPort = 70_000 };
+        options.Workloads.Add(new WorkloadInfo("shop", "web-0", "web"));
+        Assert.Equal(
+            ["AdminPort is 0; allowed are 1 to 65535", "StatsPort is 70000; allowed are 1 to 65535"],
+            new ZtunnelOptionsValidator().Validate(null, options).Failures);
+    }
+
+    [Theory]
     [InlineData("5m", 300_000)]
     [InlineData("1h30m", 5_400_000)]
     [InlineData("250ms", 250)]

@@ -70,7 +70,7 @@ internal sealed class AdminServers : IAsyncDisposable
             if (context.Options.StatsPort is not null)
             {
                 servers._metrics = new MetricsExposition(context.Meters, context.State, context.Time, context.Loggers.CreateLogger<MetricsExposition>());
-                servers._stats = await StatsServer.StartAsync(context.Options, servers._metrics, () => CountBytes(context), context.Loggers, cancellationToken);
+                servers._stats = await StatsServer.StartAsync(context.Options, servers._metrics, () => CountBytes(context), context.Time, context.Loggers, cancellationToken);
             }
 
             if (context.Options.AdminPort is not null)

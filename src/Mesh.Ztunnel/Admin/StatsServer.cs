@@ -15,14 +15,19 @@ internal sealed class StatsServer : IAsyncDisposable
 {
     private const string OpenMetrics = "application/openmetrics-text";
 
-    // A scrape is the size of the mesh; several at once are several times that.
+    // Longer than any collector waits.
+    private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(30);
+
+    // Not held while the text is sent: who reads slowly must not keep others waiting.
     private readonly SemaphoreSlim _turn = new(1);
     private readonly MetricsExposition _metrics;
     private readonly Action _beforeScrape;
+    private readonly TimeProvider _time;
     private AdminHost? _host;
 
-    private StatsServer(MetricsExposition metrics, Action beforeScrape)
+    private StatsServer(MetricsExposition metrics, Action beforeScrape, TimeProvider time)
     {
+        _time = time;
         _metrics = metrics;
         _beforeScrape = beforeScrape;
     }
@@ -31,13 +36,14 @@ internal sealed class StatsServer : IAsyncDisposable
     /// <param name="options">The options; a port must be set.</param>
     /// <param name="metrics">What is served.</param>
     /// <param name="beforeScrape">Counts what is counted only when somebody looks.</param>
+    /// <param name="time">The clock.</param>
     /// <param name="loggers">Where it speaks.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="IOException">The port cannot be had.</exception>
     public static async Task<StatsServer> StartAsync(
-        ZtunnelOptions options, MetricsExposition metrics, Action beforeScrape, ILoggerFactory loggers, CancellationToken cancellationToken)
+        ZtunnelOptions options, MetricsExposition metrics, Action beforeScrape, TimeProvider time, ILoggerFactory loggers, CancellationToken cancellationToken)
     {
-        var server = new StatsServer(metrics, beforeScrape);
+        var server = new StatsServer(metrics, beforeScrape, time);
         var endPoint = new IPEndPoint(options.ListenAddress ?? options.Wildcard, options.StatsPort!.Value);
         server._host = await AdminHost.StartAsync([endPoint], loggers, server.Build, cancellationToken, Configure);
         return server;
@@ -80,17 +86,27 @@ internal sealed class StatsServer : IAsyncDisposable
         context.Response.ContentType = format is ExpositionFormat.OpenMetrics ? $"{OpenMetrics};charset=utf-8;version=1.0.0" : "text/plain; charset=utf-8";
         context.Response.Headers.Append("Vary", "Accept");
         context.Response.Headers.XContentTypeOptions = "nosniff";
+        var text = new ArrayBufferWriter<byte>(64 * 1024);
         await _turn.WaitAsync(context.RequestAborted);
         try
         {
-            var text = new ArrayBufferWriter<byte>(64 * 1024);
             _beforeScrape();
             _metrics.Write(text, format);
-            await context.Response.Body.WriteAsync(text.WrittenMemory, context.RequestAborted);
         }
         finally
         {
             _turn.Release();
+        }
+
+        using var deadline = new CancellationTokenSource(WriteTimeout, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted);
+        try
+        {
+            await context.Response.Body.WriteAsync(text.WrittenMemory, either.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            context.Abort();
         }
     }
 

@@ -62,7 +62,7 @@ internal static class StatusPage
         html.Append($"<section id=\"{table.Id}\" tabindex=\"-1\">\n<table>\n<caption><b>{Escape(table.Caption)}</b> <span class=\"total\">{table.Total}</span> <span class=\"more\">{More(table)}</span></caption>\n<thead><tr>");
         foreach (var column in table.Columns)
         {
-            html.Append($"<th scope=\"col\" data-kind=\"{column.KindName}\"><button type=\"button\">{Escape(column.Title)}</button></th>");
+            html.Append($"<th scope=\"col\" class=\"{column.CellClass}\" data-kind=\"{column.KindName}\"><button type=\"button\">{Escape(column.Title)}</button></th>");
         }
 
         html.Append("</tr></thead>\n<tbody>\n");
@@ -71,8 +71,9 @@ internal static class StatusPage
             html.Append($"<tr data-key=\"{Escape(row.Key)}\">");
             for (var i = 0; i < table.Columns.Count; i++)
             {
-                var text = Text(table.Columns[i].Kind, row.Cells[i]);
-                html.Append(table.Columns[i].Kind is StatusColumnKind.Verdict ? $"<td data-verdict=\"{Escape(text)}\">" : "<td>").Append(Escape(text)).Append("</td>");
+                var column = table.Columns[i];
+                var text = Escape(Text(column.Kind, row.Cells[i]));
+                html.Append($"<td class=\"{column.CellClass}\"").Append(column.Kind is StatusColumnKind.Verdict ? $" data-verdict=\"{text}\">" : ">").Append(text).Append("</td>");
             }
 
             html.Append("</tr>\n");

@@ -4,6 +4,7 @@ namespace Mesh.Ztunnel.Admin;
 internal enum StatusColumnKind
 {
     Text,
+    Word,
     Verdict,
     Count,
     Octets,
@@ -18,6 +19,7 @@ internal sealed record StatusColumn(string Title, StatusColumnKind Kind = Status
     /// <summary>What the page's script and style know the kind by.</summary>
     public string KindName => Kind switch
     {
+        StatusColumnKind.Word => "word",
         StatusColumnKind.Verdict => "verdict",
         StatusColumnKind.Count => "count",
         StatusColumnKind.Octets => "octets",
@@ -26,6 +28,9 @@ internal sealed record StatusColumn(string Title, StatusColumnKind Kind = Status
         StatusColumnKind.Time => "time",
         _ => "text",
     };
+
+    /// <summary>How the style knows its cells: numbers stand to the right, words are not broken.</summary>
+    public string CellClass => Kind switch { StatusColumnKind.Text => "text", StatusColumnKind.Word or StatusColumnKind.Verdict => "word", _ => "number" };
 }
 
 /// <summary>A cell: a text or a number; neither when nothing is known.</summary>

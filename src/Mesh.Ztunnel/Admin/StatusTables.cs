@@ -13,13 +13,13 @@ internal sealed class StatusTables(AdminContext context, ConnectionHistory histo
 
     private static readonly StatusColumn[] ConnectionColumns =
     [
-        new("Direction"), new("Source"), new("Source identity"), new("Destination"), new("Destination identity"), new("Service"),
+        new("Direction", Word), new("Source"), new("Source identity"), new("Destination"), new("Destination identity"), new("Service"),
         new("Policy", Verdict), new("Why"), new("Sent", Octets), new("Received", Octets), new("Rate", OctetsPerSecond), new("Open for", Milliseconds),
     ];
 
     private static readonly StatusColumn[] FailedColumns =
     [
-        new("Time", Time), new("Direction"), new("Source"), new("Source identity"), new("Destination"), new("Service or workload"), new("Verdict", Verdict), new("Why"),
+        new("Time", Time), new("Direction", Word), new("Source"), new("Source identity"), new("Destination"), new("Service or workload"), new("Verdict", Verdict), new("Why"),
     ];
 
     private static readonly StatusColumn[] TrafficColumns =
@@ -29,7 +29,7 @@ internal sealed class StatusTables(AdminContext context, ConnectionHistory histo
         [new("Identity"), new("State", Verdict), new("Valid from", Time), new("Expires", Time), new("Next request", Time), new("Last error")];
 
     private static readonly StatusColumn[] PolicyColumns =
-        [new("Policy"), new("Scope"), new("Action"), new("Enforced"), new("Rules", Count), new("Allowed", Count), new("Denied", Count)];
+        [new("Policy"), new("Scope", Word), new("Action", Word), new("Enforced", Word), new("Rules", Count), new("Allowed", Count), new("Denied", Count)];
 
     private static readonly StatusColumn[] WorkloadColumns =
         [new("UID"), new("Namespace"), new("Name"), new("Service account"), new("Proxy", Verdict), new("Inbound", Count), new("Outbound", Count)];

@@ -1,5 +1,6 @@
 using System.Diagnostics.Metrics;
 using System.Net;
+using System.Reflection;
 using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Testing;
@@ -86,6 +87,16 @@ internal sealed class AdminStage : IAsyncDisposable
         {
             AccessLog.Opened(record);
         }
+    }
+
+    /// <summary>Makes a connection have carried octets; else only relays can count them, and they are not ours.</summary>
+    public static void Carry(ConnectionRecord record, long sent, long received)
+    {
+        Count("AddToTunnel", sent);
+        Count("AddFromTunnel", received);
+
+        void Count(string method, long octets) =>
+            record.Counters.GetType().GetMethod(method, BindingFlags.Instance | BindingFlags.NonPublic)!.Invoke(record.Counters, [octets]);
     }
 
     public Task<string> GetAsync(string path) => Client.GetStringAsync($"{Url}{path}");

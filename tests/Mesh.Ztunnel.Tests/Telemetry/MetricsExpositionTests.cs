@@ -250,6 +250,38 @@ public sealed class MetricsExpositionTests : IDisposable
     }
 
     [Fact]
+    public async Task Connections_have_the_labels_of_ztunnel_in_their_order()
+    {
+        var log = new AccessLog(NullLoggerFactory.Instance, _time);
+        using var ztunnel = new ZtunnelMetrics(_meters, log);
+        await using (log.Begin(new ConnectionRecord
+        {
+            Direction = ConnectionDirection.Outbound,
+            Source = System.Net.IPEndPoint.Parse("10.0.0.1:1"),
+            SourceWorkload = TestMesh.Web with { WorkloadName = "web", CanonicalName = "web", CanonicalRevision = "v1", Locality = new Locality("r", "z") },
+            SourceIdentity = TestMesh.Web.Identity,
+            HboneAddress = "10.0.0.2:8080",
+            DestinationService = TestMesh.CartService,
+            DestinationWorkload = TestMesh.Cart,
+            DestinationIdentity = TestMesh.Cart.Identity,
+        }))
+        {
+            // It ends at once.
+        }
+
+        Assert.Equal(
+            [
+                "istio_tcp_connections_closed_total{reporter=\"source\",source_workload=\"web\",source_canonical_service=\"web\",source_canonical_revision=\"v1\",source_workload_namespace=\"shop\","
+                + "source_principal=\"spiffe://cluster.local/ns/shop/sa/web\",source_app=\"web\",source_version=\"v1\",source_cluster=\"Kubernetes\","
+                + "destination_service=\"cart.shop.svc.cluster.local\",destination_service_namespace=\"shop\",destination_service_name=\"cart\","
+                + "destination_workload=\"unknown\",destination_canonical_service=\"unknown\",destination_canonical_revision=\"unknown\",destination_workload_namespace=\"shop\","
+                + "destination_principal=\"spiffe://cluster.local/ns/shop/sa/cart\",destination_app=\"unknown\",destination_version=\"unknown\",destination_cluster=\"Kubernetes\","
+                + "request_protocol=\"tcp\",response_flags=\"-\",connection_security_policy=\"mutual_tls\",source_region=\"r\",source_zone=\"z\",destination_region=\"unknown\",destination_zone=\"unknown\"} 1",
+            ],
+            Samples("istio_tcp_connections_closed"));
+    }
+
+    [Fact]
     public async Task Nothing_is_lost_when_many_threads_record_while_it_is_scraped()
     {
         var counter = _meter.CreateCounter<long>("busy");

@@ -55,12 +55,8 @@
       this.shown = new Map([...this.body.rows].map(tr => [tr.dataset.key, tr]));
       this.before = new Map();
       this.heads.forEach((head, i) => {
-        head.classList.toggle('number', NUMERIC.has(this.kinds[i]));
         head.querySelector('button').addEventListener('click', () => this.sort(i));
       });
-      for (const tr of this.body.rows) {
-        this.kinds.forEach((kind, i) => tr.cells[i].classList.toggle('number', NUMERIC.has(kind)));
-      }
     }
 
     sort(column) {
@@ -159,9 +155,9 @@
 
     create() {
       const tr = document.createElement('tr');
-      for (const kind of this.kinds) {
+      for (const head of this.heads) {
         const td = document.createElement('td');
-        td.classList.toggle('number', NUMERIC.has(kind));
+        td.className = head.className;
         tr.append(td);
       }
       return tr;
