@@ -6,7 +6,7 @@ namespace Mesh.EndToEnd;
 public sealed class SettingsTests
 {
     [Theory]
-    [InlineData("PROXY_MODE", "sideways", "PROXY_MODE is 'sideways'; allowed: dedicated")]
+    [InlineData("PROXY_MODE", "sideways", "PROXY_MODE is 'sideways'; allowed: shared, dedicated")]
     [InlineData("PROXY_WORKLOAD_INFO", "shop/web", "PROXY_WORKLOAD_INFO is 'shop/web'; allowed: namespace/name/serviceAccount")]
     [InlineData("PROXY_WORKLOAD_INFO", "", "PROXY_WORKLOAD_INFO is not set; it must be namespace/name/serviceAccount")]
     [InlineData("LOCAL_XDS_PATH", "", "LOCAL_XDS_PATH is not set; it must be the path of a YAML file that can be read")]
@@ -45,6 +45,7 @@ public sealed class SettingsTests
         await using var nodes = await TwoNodes.StartAsync();
         var settings = new Dictionary<string, string>
         {
+            ["PROXY_MODE"] = "dedicated",
             ["PROXY_WORKLOAD_INFO"] = "shop/web-0/web",
             ["LOCAL_XDS_PATH"] = nodes.File,
             ["MESH_DEVELOPMENT_CA"] = nodes.CertificateDirectory,
@@ -64,6 +65,7 @@ public sealed class SettingsTests
         await File.WriteAllTextAsync(file, "workloads:\n- {namespace: shop, workloadIps: [10.0.0.300]}\n");
         var settings = new Dictionary<string, string>
         {
+            ["PROXY_MODE"] = "dedicated",
             ["PROXY_WORKLOAD_INFO"] = "shop/web-0/web",
             ["LOCAL_XDS_PATH"] = file,
             ["MESH_DEVELOPMENT_CA"] = Path.Combine(directory.Path, "ca"),
