@@ -1,5 +1,6 @@
 using System.Net;
 using Mesh.Core.Identity;
+using Mesh.Core.Policy;
 using Mesh.Core.Workloads;
 using Microsoft.Extensions.Logging;
 
@@ -8,8 +9,11 @@ namespace Mesh.Ztunnel;
 /// <summary>What the ztunnel says; the access log has 3001 to 3009. Ids 3000 to 3099; an id that dies is not used again.</summary>
 internal static partial class Log
 {
-    [LoggerMessage(3010, LogLevel.Debug, "{Note}")]
-    public static partial void DryRun(this ILogger logger, string note);
+    [LoggerMessage(EventId = 3010, Message = "{Note}")]
+    public static partial void DryRun(this ILogger logger, LogLevel level, string note);
+
+    [LoggerMessage(EventId = 3028, Message = "{Reason}: {Connection}")]
+    public static partial void PolicyDecided(this ILogger logger, LogLevel level, string reason, L4Connection connection);
 
     [LoggerMessage(3011, LogLevel.Information, "proxy of {Workload} listens on {Address}: inbound {HbonePort} and {PassthroughPort}, outbound {OutboundPort}, socks5 {Socks5}")]
     public static partial void Listening(this ILogger logger, WorkloadInfo workload, string address, int hbonePort, int passthroughPort, int outboundPort, string socks5);
@@ -23,11 +27,11 @@ internal static partial class Log
     [LoggerMessage(3014, LogLevel.Information, "ready")]
     public static partial void Ready(this ILogger logger);
 
-    [LoggerMessage(3016, LogLevel.Warning, "the mesh does not know workload {Workload} on {Node}; its connections are refused until it does")]
-    public static partial void WorkloadUnknown(this ILogger logger, WorkloadInfo workload, string node);
-
     [LoggerMessage(3015, LogLevel.Warning, "{Name} is set, but this version does not have the setting")]
     public static partial void SettingUnknown(this ILogger logger, string name);
+
+    [LoggerMessage(3016, LogLevel.Warning, "the mesh does not know workload {Workload} on {Node}; its connections are refused until it does")]
+    public static partial void WorkloadUnknown(this ILogger logger, WorkloadInfo workload, string node);
 
     [LoggerMessage(3017, LogLevel.Warning, "the address of {Client} is not kept towards {Destination}: {Error}")]
     public static partial void SourceNotKept(this ILogger logger, IPAddress client, IPEndPoint destination, string error);

@@ -1,4 +1,3 @@
-using System.Collections;
 using Mesh.Core.Configuration;
 using Mesh.Core.Identity;
 using Mesh.Ztunnel;
@@ -14,7 +13,7 @@ Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS
 switch (args)
 {
     case [] or ["proxy", ..]:
-        return await RunAsync();
+        return await RunAsync(args is [_, .. var rest] ? rest : []);
     case ["version"]:
         Console.WriteLine(typeof(ZtunnelOptions).Assembly.GetName().Version?.ToString(3));
         return 0;
@@ -26,19 +25,25 @@ switch (args)
         return 1;
 }
 
-static async Task<int> RunAsync()
+static async Task<int> RunAsync(string[] args)
 {
-    var variables = Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().ToDictionary(entry => (string)entry.Key, entry => (string?)entry.Value ?? "");
+    var errors = new List<string>();
+    var variables = SettingSources.Read(args, errors);
     var environment = ZtunnelEnvironment.Read(variables);
-    if (environment.Errors.Count > 0)
+    errors.AddRange(environment.Errors);
+    if (errors.Count > 0)
     {
-        return await FailAsync(environment.Errors);
+        return await FailAsync(errors);
     }
+
+    // Before the first socket, like the one above.
+    Environment.SetEnvironmentVariable(WorkerThreads.RuntimeVariable, environment.WorkerThreadCount.ToString());
 
     try
     {
         using var authority = DevelopmentCertificateAuthority.Open(environment.DevelopmentCaDirectory!, environment.CertificateLifetime);
-        using var host = Build(environment, variables, authority);
+        using var telemetry = OtlpExport.Start(variables);
+        using var host = Build(environment, variables, authority, telemetry);
         await host.RunAsync();
 
         // Not 0 when the ztunnel has ended itself.
@@ -58,12 +63,17 @@ static async Task<int> RunAsync()
     }
 }
 
-static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> variables, DevelopmentCertificateAuthority authority)
+static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> variables, DevelopmentCertificateAuthority authority, OtlpExport? telemetry)
 {
     var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
     builder.Logging.AddProvider(new LogLineLoggerProvider(Console.OpenStandardOutput(), environment.LogFormat, TimeProvider.System));
     builder.Logging.SetMinimumLevel(LogLevel.Trace);
     builder.Logging.AddFilter((category, level) => environment.LogLevels.IsLogged(category ?? "", level));
+    if (telemetry is not null)
+    {
+        OtlpExport.AddLogs(builder.Logging);
+    }
+
     builder.Services.AddSingleton(environment.LogLevels);
     builder.Services.AddSingleton<ICertificateAuthority>(authority);
     builder.Services.AddZtunnel(options => ZtunnelEnvironment.Read(variables, options));
@@ -88,9 +98,9 @@ static async Task<int> FailAsync(IEnumerable<string> errors)
 
 static void WriteHelp()
 {
-    Console.WriteLine("ztunnel [proxy | version | help]");
+    Console.WriteLine("ztunnel [proxy [--NAME value ...] | version | help]");
     Console.WriteLine();
-    Console.WriteLine("Settings are environment variables:");
+    Console.WriteLine("Settings, in the environment, in appsettings.json (an object of names and values) or on the command line:");
     foreach (var (name, standard, meaning) in ZtunnelEnvironment.Settings)
     {
         Console.WriteLine($"  {name,-34} {standard,-14} {meaning}");

@@ -27,9 +27,9 @@ internal sealed class WorkloadProxy : IWorkloadProxy
     private readonly ILogger _logger;
     private readonly ConnectionTracker _connections;
     private readonly HbonePool _pool;
-    private readonly InboundProxy _inbound;
-    private readonly InboundPassthrough _passthrough;
-    private readonly OutboundProxy _outbound;
+    private readonly InboundProxy? _inbound;
+    private readonly InboundPassthrough? _passthrough;
+    private readonly OutboundProxy? _outbound;
     private readonly DnsProxy? _dns;
 
     /// <summary>Takes every port, or none: whatever cannot be listened on fails the whole (ztunnel §1).</summary>
@@ -42,19 +42,19 @@ internal sealed class WorkloadProxy : IWorkloadProxy
         var listeners = new List<TransportListener>();
         try
         {
-            var inbound = Listen(address ?? options.Wildcard, options.HbonePort);
-            var passthrough = Listen(address ?? options.Wildcard, options.InboundPassthroughPort);
-            var outbound = Listen(address ?? options.Wildcard, options.OutboundPort);
-            var socks5 = options.Socks5Enabled ? Listen(address ?? IPAddress.Loopback, options.Socks5Port) : null;
+            var inbound = options.ProxyEnabled ? Listen(address ?? options.Wildcard, options.HbonePort) : null;
+            var passthrough = options.ProxyEnabled ? Listen(address ?? options.Wildcard, options.InboundPassthroughPort) : null;
+            var outbound = options.ProxyEnabled ? Listen(address ?? options.Wildcard, options.OutboundPort) : null;
+            var socks5 = options is { ProxyEnabled: true, Socks5Enabled: true } ? Listen(address ?? IPAddress.Loopback, options.Socks5Port) : null;
 
             // The last that can fail: nothing has begun before it.
             _dns = options.DnsProxyEnabled && context.Transport is SocketTransportFactory sockets ? StartDns(context, sockets, address) : null;
             _connections = new ConnectionTracker(context.State);
             _pool = new HbonePool(
                 new HboneClient(context.Certificates, options.Hbone, context.Transport, context.Time, context.Loggers.CreateLogger<HboneClient>()), options.Pool);
-            _inbound = new InboundProxy(context, _connections, inbound);
-            _passthrough = new InboundPassthrough(context, _connections, passthrough);
-            _outbound = new OutboundProxy(context, _connections, _pool, outbound, socks5);
+            _inbound = inbound is null ? null : new InboundProxy(context, _connections, inbound);
+            _passthrough = passthrough is null ? null : new InboundPassthrough(context, _connections, passthrough);
+            _outbound = outbound is null ? null : new OutboundProxy(context, _connections, _pool, outbound, socks5);
         }
         catch
         {
@@ -80,7 +80,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
     {
         try
         {
-            await Task.WhenAll(_inbound.DrainAsync(deadline), _passthrough.DisposeAsync().AsTask(), _outbound.DisposeAsync().AsTask(), _dns?.StopAsync(deadline) ?? Task.CompletedTask);
+            await Task.WhenAll(_inbound?.DrainAsync(deadline) ?? Task.CompletedTask, DisposeOfAsync(_passthrough), DisposeOfAsync(_outbound), _dns?.StopAsync(deadline) ?? Task.CompletedTask);
 
             // Last, for only now no further ones come.
             await _connections.WhenEmptyAsync().WaitAsync(deadline);
@@ -101,9 +101,9 @@ internal sealed class WorkloadProxy : IWorkloadProxy
         const string Reason = "connection closed due to connection drain";
         _connections.CloseAll(Reason);
         await Task.WhenAll(
-            _outbound.DisposeAsync().AsTask(),
-            _passthrough.DisposeAsync().AsTask(),
-            _inbound.DisposeAsync().AsTask(),
+            DisposeOfAsync(_outbound),
+            DisposeOfAsync(_passthrough),
+            DisposeOfAsync(_inbound),
             _dns?.StopAsync(new CancellationToken(canceled: true)) ?? Task.CompletedTask);
 
         // What was accepted meanwhile.
@@ -113,15 +113,17 @@ internal sealed class WorkloadProxy : IWorkloadProxy
         _connections.Dispose();
     }
 
+    private static Task DisposeOfAsync(IAsyncDisposable? part) => part?.DisposeAsync().AsTask() ?? Task.CompletedTask;
+
     private static DnsProxy StartDns(ProxyContext context, SocketTransportFactory sockets, IPAddress? address)
     {
         var options = context.Options;
-        IPAddress[] addresses = address is not null ? [address]
+        IPAddress[] addresses = (options.DnsAddress ?? address) is { } one ? [one]
             : options.IPv6Enabled && sockets.CanBind(IPAddress.IPv6Loopback) ? [IPAddress.Loopback, IPAddress.IPv6Loopback]
             : [IPAddress.Loopback];
         return new DnsProxy(
             new DnsContext(
                 options.Dns, context.State, context.LocalWorkloadAsync, sockets, sockets.BindDatagram, context.DnsMetrics, context.Time, context.Random, RandomNumberGenerator.Create(), context.Loggers),
-            addresses.Select(one => new IPEndPoint(one, options.DnsPort)));
+            addresses.Select(loopback => new IPEndPoint(loopback, options.DnsPort)));
     }
 }

@@ -42,6 +42,9 @@ internal sealed class ZtunnelEnvironment
     /// <summary>RUST_LOG: what is logged.</summary>
     public LogLevels LogLevels { get; } = new();
 
+    /// <summary>ZTUNNEL_WORKER_THREADS: how many threads poll sockets.</summary>
+    public int WorkerThreadCount { get; private set; }
+
     /// <summary>What is wrong; empty when nothing is.</summary>
     public IReadOnlyList<string> Errors => _errors;
 
@@ -57,6 +60,7 @@ internal sealed class ZtunnelEnvironment
         ("INPOD_PORT_REUSE", "true", "in shared mode: let the next ztunnel listen on the same ports, to take them over"),
         ("POD_NAME, POD_NAMESPACE, SERVICE_ACCOUNT", "-", "in shared mode: the ztunnel's own pod, to take tunnels to it too"),
         ("LOCAL_XDS_PATH", "(required)", "YAML file with workloads, services and policies; edits take effect while running"),
+        ("LOCAL_XDS", "-", "the same as a text, in place of LOCAL_XDS_PATH"),
         ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
         ("MESH_LISTEN_ADDRESS", "all", "address that every listener binds to"),
         ("CRL_PATH", "-", "file of certificate revocation lists, PEM or DER; edits take effect while running, on open connections too"),
@@ -80,7 +84,7 @@ internal sealed class ZtunnelEnvironment
         ("KEEPALIVE_INTERVAL", "180s", "time between probes"),
         ("KEEPALIVE_RETRIES", "9", "probes without an answer before a connection is given up"),
         ("ISTIO_META_DNS_CAPTURE", "true", "answer questions of DNS, with the host names of the mesh"),
-        ("ISTIO_META_DNS_PROXY_ADDR", "localhost:15053", "where to, on the loopback addresses"),
+        ("ISTIO_META_DNS_PROXY_ADDR", "localhost:15053", "where to: localhost:port for both loopback addresses, or address:port"),
         ("CLUSTER_DOMAIN", "cluster.local", "domain of the Kubernetes cluster, for DNS"),
         ("PREFERED_SERVICE_NAMESPACE", "-", "namespace whose service goes first among those of one host name, for DNS"),
         ("USER_TIMEOUT_ENABLED", "false", "end connections whose octets nobody acknowledges for as long as keep-alive would take"),
@@ -88,6 +92,16 @@ internal sealed class ZtunnelEnvironment
         ("ENABLE_ORIG_SRC", "auto", "keep clients' addresses towards applications: true, false, or, with a PACKET_MARK, where the system allows it"),
         ("LOCALHOST_APP_TUNNEL", "true", "reach applications with a PROXY tunnel by the loopback address"),
         ("MESH_REQUIRE_WAYPOINT", "false", "take traffic for what has a waypoint from the waypoint alone"),
+        ("ENABLE_PROXY", "true", "carry connections; false leaves DNS alone"),
+        ("AUTHZ_POLICY_INFO_LOGGING", "false", "tell of every decision of policy at info instead of debug"),
+        ("PROXY_CONFIG", "-", "Istio's ProxyConfig in YAML or JSON: proxyAdminPort, statsPort, concurrency, proxyMetadata"),
+        ("ZTUNNEL_WORKER_THREADS", "auto", "threads that poll sockets: a number, a percentage of the processors, or 0 for all of them"),
+        ("ZTUNNEL_CPU_LIMIT", "-", "processors that may be used, for auto; ZTUNNEL_RESOURCE_CPU_LIMIT goes before it"),
+        ("ZTUNNEL_RESOURCE_CPU_LIMIT", "-", "the same"),
+        ("ZTUNNEL_RESOURCE_CPU_REQUEST", "-", "processors that are promised, for auto: at least as many threads"),
+        ("TLS12_ENABLED", "false", "nothing else is allowed: inside the mesh there is TLS 1.3 only"),
+        ("COMPLIANCE_POLICY", "-", "nothing is allowed: key exchange groups cannot be chosen"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "-", "collector of traces, metrics and logs (OTLP); the other OTEL_ variables of OpenTelemetry count too"),
         ("LOG_FORMAT", "plain", "plain or json"),
         ("RUST_LOG", "info", "error, warn, info, debug, trace or off; target=level for one target, several separated by commas"),
     ];
@@ -105,7 +119,7 @@ internal sealed class ZtunnelEnvironment
     {
         Options.Mode = Choice("PROXY_MODE", ["shared", "dedicated"]) is "dedicated" ? ProxyMode.Dedicated : ProxyMode.Shared;
         ReadWorkload();
-        Options.LocalXdsPath = ReadableFile("LOCAL_XDS_PATH", "the path of a YAML file that can be read");
+        ReadLocalConfiguration();
         DevelopmentCaDirectory = Required("MESH_DEVELOPMENT_CA", "a directory");
         Options.RevocationListPath = Value("CRL_PATH");
         Options.NodeName = Value("NODE_NAME");
@@ -115,6 +129,8 @@ internal sealed class ZtunnelEnvironment
         Options.StatsPort = AdminPort("MESH_STATS_PORT", Options.StatsPort);
         Options.Socks5Enabled = Flag("UNSTABLE_ENABLE_SOCKS5", Options.Socks5Enabled);
         Options.IPv6Enabled = Flag("IPV6_ENABLED", Options.IPv6Enabled);
+        Options.ProxyEnabled = Flag("ENABLE_PROXY", Options.ProxyEnabled);
+        Options.PolicyInfoLogging = Flag("AUTHZ_POLICY_INFO_LOGGING", Options.PolicyInfoLogging);
         Options.LocalhostAppTunnel = Flag("LOCALHOST_APP_TUNNEL", Options.LocalhostAppTunnel);
         Options.RequireWaypoint = Flag("MESH_REQUIRE_WAYPOINT", Options.RequireWaypoint);
         Options.ResponseBaggage = Flag("ENABLE_RESPONSE_BAGGAGE", Options.ResponseBaggage);
@@ -129,8 +145,43 @@ internal sealed class ZtunnelEnvironment
         Options.Hbone.MaxFrameSize = Number("HTTP2_FRAME_SIZE", Options.Hbone.MaxFrameSize, 16_384, 16_777_215);
         ReadSockets();
         ReadDns();
+        ReadWorkerThreads();
+        Choice("TLS12_ENABLED", ["false"]);
+        if (Value("COMPLIANCE_POLICY") is { } compliance)
+        {
+            Fault("COMPLIANCE_POLICY", compliance, "none: key exchange groups cannot be chosen");
+        }
+
         LogFormat = Choice("LOG_FORMAT", ["plain", "json"]) is "json" ? LogFormat.Json : LogFormat.Plain;
         ReadLogLevels();
+    }
+
+    private void ReadLocalConfiguration()
+    {
+        if (Value("LOCAL_XDS") is not { } inline)
+        {
+            Options.LocalXdsPath = ReadableFile("LOCAL_XDS_PATH", "the path of a YAML file that can be read");
+            return;
+        }
+
+        Options.LocalXds = inline;
+        if (Value("LOCAL_XDS_PATH") is { } path)
+        {
+            Fault("LOCAL_XDS_PATH", path, "nothing, as LOCAL_XDS is set too");
+        }
+    }
+
+    private void ReadWorkerThreads()
+    {
+        const string Name = "ZTUNNEL_WORKER_THREADS";
+        var request = Number("ZTUNNEL_RESOURCE_CPU_REQUEST", 0, 0, 1024);
+        var limit = Number("ZTUNNEL_RESOURCE_CPU_LIMIT", Number("ZTUNNEL_CPU_LIMIT", 0, 0, 1024), 0, 1024);
+        if (!WorkerThreads.TryRead(Value(Name), request, limit, Environment.ProcessorCount, out var count))
+        {
+            Fault(Name, Value(Name)!, WorkerThreads.Allowed);
+        }
+
+        WorkerThreadCount = count;
     }
 
     private void ReadWorkload()
@@ -186,7 +237,7 @@ internal sealed class ZtunnelEnvironment
     private void ReadDns()
     {
         Options.DnsProxyEnabled = Value("ISTIO_META_DNS_CAPTURE")?.Equals("true", StringComparison.OrdinalIgnoreCase) ?? Options.DnsProxyEnabled;
-        Options.DnsPort = DnsPort(Options.DnsPort);
+        ReadDnsAddress();
         Options.Dns.ClusterDomain = Value("CLUSTER_DOMAIN") ?? Options.Dns.ClusterDomain;
         Options.Dns.PreferredServiceNamespace = Value("PREFERED_SERVICE_NAMESPACE");
         Options.Dns.IPv6Enabled = Options.IPv6Enabled;
@@ -195,21 +246,28 @@ internal sealed class ZtunnelEnvironment
         Options.Dns.SearchDomains = Options.Mode is ProxyMode.Dedicated ? ResolvConf.Read(ResolvConf.Path).SearchDomains : null;
     }
 
-    private int DnsPort(int fallback)
+    private void ReadDnsAddress()
     {
         const string Name = "ISTIO_META_DNS_PROXY_ADDR";
         if (Value(Name) is not { } value)
         {
-            return fallback;
+            return;
         }
 
-        if (value.StartsWith("localhost:", StringComparison.Ordinal) && int.TryParse(value.AsSpan("localhost:".Length), NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port is > 0 and <= IPEndPoint.MaxPort)
+        const string Localhost = "localhost:";
+        if (value.StartsWith(Localhost, StringComparison.Ordinal) && int.TryParse(value.AsSpan(Localhost.Length), NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port is > 0 and <= IPEndPoint.MaxPort)
         {
-            return port;
+            Options.DnsPort = port;
         }
-
-        Fault(Name, value, $"localhost:port, with a port from 1 to {IPEndPoint.MaxPort}");
-        return fallback;
+        else if (IPEndPoint.TryParse(value, out var address) && address.Port > 0 && NetworkAddress.TryParseAddress(address.Address.ToString(), out _))
+        {
+            Options.DnsAddress = address.Address;
+            Options.DnsPort = address.Port;
+        }
+        else
+        {
+            Fault(Name, value, $"localhost:port or address:port, with a port from 1 to {IPEndPoint.MaxPort}");
+        }
     }
 
     private void ReadLogLevels()
@@ -356,7 +414,9 @@ internal sealed class ZtunnelEnvironment
 
     private void Fault(string name, string value, string allowed) => _errors.Add($"{name} is '{value}'; allowed: {allowed}");
 
-    private static bool IsUnsupported(string name) => name is
-        "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "LOCAL_XDS" or "TLS12_ENABLED" or "COMPLIANCE_POLICY"
-        or "AUTHZ_POLICY_INFO_LOGGING" or "PROXY_CONFIG" or "ZTUNNEL_WORKER_THREADS";
+    /// <summary>Whether a name is that of a setting, of ours or of Istio's ztunnel.</summary>
+    public static bool IsKnown(string name) =>
+        IsUnsupported(name) || name.StartsWith("OTEL_", StringComparison.Ordinal) || Settings.Any(setting => setting.Name.Split(", ").Contains(name));
+
+    private static bool IsUnsupported(string name) => name is "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "XDS_ROOT_CA" or "CA_ROOT_CA";
 }

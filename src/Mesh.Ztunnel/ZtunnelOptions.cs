@@ -35,6 +35,15 @@ public sealed class ZtunnelOptions
     /// <summary>A local YAML file with the mesh's workloads, services and policies; null when the state is filled by other means.</summary>
     public string? LocalXdsPath { get; set; }
 
+    /// <summary>The same as a text; null for none. Both together are not allowed.</summary>
+    public string? LocalXds { get; set; }
+
+    /// <summary>Whether connections are carried; without, DNS alone is answered. Default true.</summary>
+    public bool ProxyEnabled { get; set; } = true;
+
+    /// <summary>Whether every decision of policy is told at level information instead of debug. Default false.</summary>
+    public bool PolicyInfoLogging { get; set; }
+
     /// <summary>A file of certificate revocation lists, PEM or DER, that is looked at again and again; null for none.</summary>
     public string? RevocationListPath { get; set; }
 
@@ -101,7 +110,10 @@ public sealed class ZtunnelOptions
     /// <summary>Whether workloads' questions of DNS are answered, with the host names of the mesh. Default true.</summary>
     public bool DnsProxyEnabled { get; set; } = true;
 
-    /// <summary>The port of DNS, UDP and TCP, on the loopback addresses or <see cref="ListenAddress"/>. 1 to 65535; default 15053.</summary>
+    /// <summary>Where questions of DNS are taken; null for the loopback addresses, or <see cref="ListenAddress"/>.</summary>
+    public IPAddress? DnsAddress { get; set; }
+
+    /// <summary>The port of DNS, UDP and TCP. 1 to 65535; default 15053.</summary>
     public int DnsPort { get; set; } = 15053;
 
     /// <summary>How questions of DNS are answered.</summary>

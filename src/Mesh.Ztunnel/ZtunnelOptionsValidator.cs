@@ -15,6 +15,8 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
                 ? $"{nameof(options.ListenAddress)} is {options.ListenAddress}; in shared mode pods have addresses of their own, and none is allowed" : null,
             options.Workloads.DistinctBy(workload => workload.ListenAddress).Count() < options.Workloads.Count
                 ? $"{nameof(options.Workloads)} share a listen address; each needs its own" : null,
+            options is { ProxyEnabled: false, DnsProxyEnabled: false } ? $"{nameof(options.ProxyEnabled)} and {nameof(options.DnsProxyEnabled)} are false; one of them must be true" : null,
+            options is { LocalXds: not null, LocalXdsPath: not null } ? $"{nameof(options.LocalXds)} and {nameof(options.LocalXdsPath)} are both set; one of them is allowed" : null,
             Port(nameof(options.HbonePort), options.HbonePort),
             Port(nameof(options.OutboundPort), options.OutboundPort),
             Port(nameof(options.InboundPassthroughPort), options.InboundPassthroughPort),

@@ -51,6 +51,11 @@ internal sealed class ZtunnelService(
             _configuration = LocalConfigurationFile.Open(path, state, time, loggers.CreateLogger<LocalConfigurationFile>());
         }
 
+        if (settings.LocalXds is { } text)
+        {
+            LocalConfiguration.Parse(text, nameof(settings.LocalXds)).ApplyTo(state);
+        }
+
         if (settings.RevocationListPath is { } revocations)
         {
             _revocations = new RevocationFile(revocations, certificates.TrustBundle, time, loggers.CreateLogger<RevocationFile>());

@@ -28,8 +28,11 @@ internal sealed class TwoNodes : IAsyncDisposable
     private readonly int _network = Interlocked.Increment(ref _lastNetwork) % 250;
     private readonly EchoServer _application;
 
-    private TwoNodes()
+    private readonly (string Name, string Value)[] _settings;
+
+    private TwoNodes((string Name, string Value)[] settings)
     {
+        _settings = settings;
         WebAddress = IPAddress.Parse($"127.77.{_network}.1");
         CartAddress = IPAddress.Parse($"127.77.{_network}.2");
         _application = new EchoServer(new IPEndPoint(CartAddress, ApplicationPort));
@@ -50,9 +53,10 @@ internal sealed class TwoNodes : IAsyncDisposable
 
     public string File => Path.Combine(_directory.FullName, "mesh.yaml");
 
-    public static async Task<TwoNodes> StartAsync()
+    /// <summary>Starts both, with further settings.</summary>
+    public static async Task<TwoNodes> StartAsync(params (string Name, string Value)[] settings)
     {
-        var nodes = new TwoNodes();
+        var nodes = new TwoNodes(settings);
         await nodes.Web.LogsAsync("\tready");
         await nodes.Cart.LogsAsync("\tready");
         return nodes;
@@ -107,7 +111,7 @@ internal sealed class TwoNodes : IAsyncDisposable
     }
 
     private Peer Start(string name, IPAddress address) => Peer.Start(
-        new Dictionary<string, string>
+        new Dictionary<string, string>(_settings.Select(setting => KeyValuePair.Create(setting.Name, setting.Value)))
         {
             ["PROXY_MODE"] = "dedicated",
             ["PROXY_WORKLOAD_INFO"] = $"shop/{name}-0/{name}",

@@ -17,9 +17,11 @@ internal sealed class InboundAuthorization(ProxyContext context)
         // First, so that no change of policy can come between.
         tracked.ApplyPolicy(local, connection);
         record.Decision = L4Authorizer.Authorize(context.State.Current.Policies, local, connection);
+        var level = context.Options.PolicyInfoLogging ? LogLevel.Information : LogLevel.Debug;
+        _logger.PolicyDecided(level, record.Decision.Reason, connection);
         foreach (var note in record.Decision.DryRun)
         {
-            _logger.DryRun(note);
+            _logger.DryRun(level, note);
         }
 
         if (record.Decision is L4Decision.Allowed allowed)
