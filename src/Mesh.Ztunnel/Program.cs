@@ -71,7 +71,7 @@ static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> va
     builder.Logging.AddFilter((category, level) => environment.LogLevels.IsLogged(category ?? "", level));
     if (telemetry is not null)
     {
-        OtlpExport.AddLogs(builder.Logging);
+        OtlpExport.AddLogs(builder);
     }
 
     builder.Services.AddSingleton(environment.LogLevels);

@@ -72,8 +72,8 @@ internal sealed class RedirectedMesh : IAsyncDisposable
     /// <summary>A Python program that says something, and prints what it hears, which is nothing when it is cut off.</summary>
     public static string Client(IPAddress address, int port, string text) => $"""
         import socket
-        s = socket.create_connection(('{address}', {port}), timeout=15)
         try:
+            s = socket.create_connection(('{address}', {port}), timeout=15)
             s.sendall(b'{text}')
             print(s.recv(100).decode())
         except OSError:

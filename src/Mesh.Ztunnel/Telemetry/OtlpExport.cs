@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using OpenTelemetry;
 using OpenTelemetry.Logs;
@@ -44,7 +46,12 @@ internal sealed class OtlpExport : IDisposable
     }
 
     /// <summary>Sends what is logged, too.</summary>
-    public static void AddLogs(ILoggingBuilder logging) => logging.AddOpenTelemetry(options => options.AddOtlpExporter());
+    public static void AddLogs(IHostApplicationBuilder host)
+    {
+        // In a host OpenTelemetry looks for its settings in the configuration.
+        host.Configuration.AddEnvironmentVariables();
+        host.Logging.AddOpenTelemetry(options => options.AddOtlpExporter());
+    }
 
     /// <summary>Sends what is left, and ends.</summary>
     public void Dispose()

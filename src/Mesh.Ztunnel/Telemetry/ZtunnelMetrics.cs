@@ -58,10 +58,13 @@ public sealed class ZtunnelMetrics : IDisposable
             return;
         }
 
-        var labels = Labels(record, ResponseFlag.None);
         lock (record)
         {
-            CountBytes_NeedsLock(record, labels);
+            // Labels are many; who is idle needs none.
+            if (record.BytesSent + record.BytesReceived != record.CountedRequestBytes + record.CountedResponseBytes)
+            {
+                CountBytes_NeedsLock(record, Labels(record, ResponseFlag.None));
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 using System.Net;
 using Mesh.Core.Policy;
 using Mesh.Core.Workloads;
-using Mesh.Ztunnel.Telemetry;
 using Mesh.Testing;
+using Mesh.Ztunnel.Telemetry;
 using static Mesh.Testing.TestMesh;
 
 namespace Mesh.Ztunnel.Connections;
