@@ -45,6 +45,7 @@ internal sealed class ZtunnelService(
     {
         var settings = options.Value;
         _readiness = await ReadinessServer.StartAsync(settings, loggers, cancellationToken);
+        _readiness.Set(ReadinessGate.DnsProxy, isPassed: !settings.DnsProxyEnabled);
         _admin = await AdminServers.StartAsync(AdminContext(), cancellationToken);
         if (settings.LocalXdsPath is { } path)
         {
@@ -73,6 +74,7 @@ internal sealed class ZtunnelService(
         }
 
         _readiness.Set(ReadinessGate.Proxy, isPassed: true);
+        _readiness.Set(ReadinessGate.DnsProxy, isPassed: true);
         _logger.Ready();
     }
 
@@ -124,11 +126,7 @@ internal sealed class ZtunnelService(
     {
         foreach (var workload in settings.Workloads)
         {
-            if (state.Current.FindWorkload(workload.Namespace, workload.Name, workload.ServiceAccount, settings.NodeName) is null)
-            {
-                _logger.WorkloadUnknown(workload, settings.NodeName ?? "any node");
-            }
-
+            TellUnknown(workload, settings);
             _proxies.Add(new WorkloadProxy(Context(workload, transport)));
             _logger.Listening(
                 workload,
@@ -137,6 +135,14 @@ internal sealed class ZtunnelService(
                 settings.InboundPassthroughPort,
                 settings.OutboundPort,
                 settings.Socks5Enabled ? settings.Socks5Port.ToString() : "off");
+        }
+    }
+
+    private void TellUnknown(WorkloadInfo workload, ZtunnelOptions settings)
+    {
+        if (state.Current.FindWorkload(workload.Namespace, workload.Name, workload.ServiceAccount, settings.NodeName) is null)
+        {
+            _logger.WorkloadUnknown(workload, settings.NodeName ?? "any node");
         }
     }
 
@@ -150,7 +156,12 @@ internal sealed class ZtunnelService(
         }
 
         _pods = new WorkloadProxyManager(
-            (workload, ns) => new WorkloadProxy(Context(workload, new NamespaceTransportFactory(ns, settings.Sockets))), ForgetCertificate, meters, loggers.CreateLogger<WorkloadProxyManager>());
+            (workload, ns) =>
+            {
+                TellUnknown(workload, settings);
+                return new WorkloadProxy(Context(workload, new NamespaceTransportFactory(ns, settings.Sockets)));
+            },
+            ForgetCertificate, meters, loggers.CreateLogger<WorkloadProxyManager>());
         _cni = new CniClient(settings.CniSocketPath, _pods, OnReadinessChanged, time, loggers.CreateLogger<CniClient>());
         _ = WatchAsync(_cni);
     }

@@ -22,5 +22,5 @@ public sealed record L4TrafficPolicy
 /// <summary>When endpoints that cannot be connected to are left out for a while.</summary>
 /// <param name="ConsecutiveLocalOriginFailures">How many times in a row connecting must have failed. At least 1.</param>
 /// <param name="BaseEjectionTime">How long an endpoint is left out the first time; the n-th time in a row n times as long, up to ten times.</param>
-/// <param name="MaxEjectionPercent">How many of the endpoints may be left out at once, in percent; one always may. 0 to 100.</param>
+/// <param name="MaxEjectionPercent">How many of the endpoints may be left out at once, in percent; one always may, unless it is the only one. 0 to 100.</param>
 public sealed record OutlierDetection(int ConsecutiveLocalOriginFailures, TimeSpan BaseEjectionTime, int MaxEjectionPercent);

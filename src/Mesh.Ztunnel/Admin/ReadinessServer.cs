@@ -11,6 +11,7 @@ internal static class ReadinessGate
 {
     public const string StateManager = "state manager";
     public const string Proxy = "proxy";
+    public const string DnsProxy = "dns proxy";
     public const string WorkloadProxyManager = "workload proxy manager";
 }
 

@@ -103,6 +103,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
                 throw new RefusedException(refused);
             }
 
+            record.Retries += failure is null ? 0 : 1;
             var service = Describe(record, plan, local);
             admission.Take(() => _traffic.Admit(service));
             var endpoint = record.DestinationWorkload;
@@ -129,7 +130,6 @@ internal sealed class OutboundProxy : IAsyncDisposable
                 }
 
                 failure = ExceptionDispatchInfo.Capture(e);
-                record.Retries++;
                 (tried ??= []).Add(endpoint.Uid);
             }
         }
@@ -176,7 +176,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
         catch (OperationCanceledException e) when (deadline.IsCancellationRequested && !closed.IsCancellationRequested)
         {
             throw plan is OutboundPlan.Hbone or OutboundPlan.DoubleHbone
-                ? new HboneException(HboneError.ConnectTimeout, $"{record.Destination} opened no tunnel within {timeout}", e)
+                ? new HboneException(HboneError.ConnectFailed, $"{record.Destination} opened no tunnel within {timeout}, the service's connectTimeout", e)
                 : new IOException($"{record.Destination} did not answer within {timeout}", e);
         }
     }

@@ -78,7 +78,10 @@ internal sealed class TrafficManager(TimeProvider time)
     private bool MayEject(MeshSnapshot mesh, Service service, OutlierDetection detection, long now)
     {
         var ejected = _health.Count(pair => pair.Key.Service == service.Key && pair.Value.IsEjected(now));
-        return ejected == 0 || (ejected + 1) * 100 <= mesh.EndpointsOf(service.Key).Count * detection.MaxEjectionPercent;
+        var endpoints = mesh.EndpointsOf(service.Key).Count;
+
+        // The last one stays: an endpoint that may fail is better than none.
+        return endpoints > ejected + 1 && (ejected == 0 || (ejected + 1) * 100 <= endpoints * detection.MaxEjectionPercent);
     }
 
     // So that endpoints that are gone are not remembered for ever.

@@ -62,6 +62,8 @@ internal sealed class LogLineLoggerProvider : ILoggerProvider
         }
     }
 
+    private const string Template = "{OriginalFormat}";
+
     private sealed class LineLogger(LogLineLoggerProvider provider, string scope) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state)
@@ -71,8 +73,8 @@ internal sealed class LogLineLoggerProvider : ILoggerProvider
 
         public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
-            // The access log's message names no fields; others have theirs in the words already.
-            var fields = scope == "access" && state is IReadOnlyList<KeyValuePair<string, object?>> own ? own : [];
+            // Messages made of a template have their fields in the words already; those of the access log and of DNS name none.
+            var fields = state is IReadOnlyList<KeyValuePair<string, object?>> own && !own.Any(field => field.Key == Template) ? own : [];
             var line = LogLineFormatter.Format(provider._format, provider._time.GetUtcNow(), logLevel, scope, formatter(state, exception), fields, exception);
             try
             {
