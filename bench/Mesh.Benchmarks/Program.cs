@@ -20,8 +20,14 @@ if (args is ["allocations"])
     return;
 }
 
+if (args is ["pods"])
+{
+    await ManyPods.ReportAsync();
+    return;
+}
+
 // In this process: the machines that this runs on may not restore packages for a generated project.
 var config = DefaultConfig.Instance
     .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance))
     .AddDiagnoser(MemoryDiagnoser.Default);
-BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args, config);
+BenchmarkSwitcher.FromAssembly(typeof(ManyPods).Assembly).Run(args, config);

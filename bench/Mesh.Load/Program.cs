@@ -11,6 +11,12 @@ if (args is [Application.Command])
     return 0;
 }
 
+if (args is [IdleState.Command])
+{
+    await IdleState.ReportAsync();
+    return 0;
+}
+
 if (LoadOptions.Parse(args) is not { } options)
 {
     await Console.Error.WriteLineAsync(LoadOptions.Usage);

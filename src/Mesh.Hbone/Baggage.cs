@@ -12,6 +12,9 @@ public sealed record Baggage
     // Enough for any workload; what is over it is not read.
     private const int MaxMembers = 64;
 
+    // The longest name of Kubernetes; what is longer describes no workload, and telemetry would keep it.
+    private const int MaxValue = 253;
+
     /// <summary>The cluster.</summary>
     public string? ClusterName { get; init; }
 
@@ -76,7 +79,10 @@ public sealed record Baggage
                 }
 
                 var value = member[(equals + 1)..].Trim();
-                baggage = baggage.With(member[..equals].Trim(), value.IsEmpty ? null : value.ToString());
+                if (value.Length <= MaxValue)
+                {
+                    baggage = baggage.With(member[..equals].Trim(), value.IsEmpty ? null : value.ToString());
+                }
             }
         }
 

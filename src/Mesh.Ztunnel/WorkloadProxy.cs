@@ -45,7 +45,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
             var inbound = options.ProxyEnabled ? Listen(address ?? options.Wildcard, options.HbonePort) : null;
             var passthrough = options.ProxyEnabled ? Listen(address ?? options.Wildcard, options.InboundPassthroughPort) : null;
             var outbound = options.ProxyEnabled ? Listen(address ?? options.Wildcard, options.OutboundPort) : null;
-            var socks5 = options is { ProxyEnabled: true, Socks5Enabled: true } ? Listen(address ?? IPAddress.Loopback, options.Socks5Port) : null;
+            var socks5 = options is { ProxyEnabled: true, Socks5Enabled: true } ? Listen(OwnOnly(address), options.Socks5Port) : null;
 
             // The last that can fail: nothing has begun before it.
             _dns = options.DnsProxyEnabled && context.Transport is SocketTransportFactory sockets ? StartDns(context, sockets, address) : null;
@@ -113,12 +113,16 @@ internal sealed class WorkloadProxy : IWorkloadProxy
         _connections.Dispose();
     }
 
+    // What is for programs of the workload alone must not be open to others.
+    private static IPAddress OwnOnly(IPAddress? address) => address is not null && IPAddress.IsLoopback(address) ? address : IPAddress.Loopback;
+
     private static Task DisposeOfAsync(IAsyncDisposable? part) => part?.DisposeAsync().AsTask() ?? Task.CompletedTask;
 
     private static DnsProxy StartDns(ProxyContext context, SocketTransportFactory sockets, IPAddress? address)
     {
         var options = context.Options;
-        IPAddress[] addresses = (options.DnsAddress ?? address) is { } one ? [one]
+        IPAddress[] addresses = options.DnsAddress is { } chosen ? [chosen]
+            : address is not null && IPAddress.IsLoopback(address) ? [address]
             : options.IPv6Enabled && sockets.CanBind(IPAddress.IPv6Loopback) ? [IPAddress.Loopback, IPAddress.IPv6Loopback]
             : [IPAddress.Loopback];
         return new DnsProxy(

@@ -28,6 +28,8 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
             Duration(nameof(options.WorkloadTimeout), options.WorkloadTimeout),
             Duration(nameof(options.ConnectTimeout), options.ConnectTimeout),
             options.Hbone.Validate(),
+            options.DnsAddress is { } dns && (dns.Equals(IPAddress.Any) || dns.Equals(IPAddress.IPv6Any))
+                ? $"{nameof(options.DnsAddress)} is {dns}; allowed are addresses of this machine, one by one: answers must come from where was asked" : null,
             Port(nameof(options.DnsPort), options.DnsPort),
             options.Pool.Validate(),
             options.Dns.Validate(),

@@ -87,6 +87,6 @@ public sealed class RedirectionRulesTests
 
     [Fact]
     public void Probes_of_the_node_come_from_the_address_that_pods_let_through() => Assert.Equal(
-        "-A ISTIO_POSTRT -d 10.0.0.2 -p tcp -m owner --socket-exists -j SNAT --to-source 169.254.7.127",
-        string.Join(' ', RedirectionRules.Probes(IPAddress.Parse("10.0.0.2"), isAdded: true)[^1]));
+        "-d 10.0.0.2 -p tcp -m owner --socket-exists -j SNAT --to-source 169.254.7.127",
+        string.Join(' ', RedirectionRules.ProbeRule(IPAddress.Parse("10.0.0.2"))));
 }

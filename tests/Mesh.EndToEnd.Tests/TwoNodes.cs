@@ -57,8 +57,9 @@ internal sealed class TwoNodes : IAsyncDisposable
     public static async Task<TwoNodes> StartAsync(params (string Name, string Value)[] settings)
     {
         var nodes = new TwoNodes(settings);
-        await nodes.Web.LogsAsync("\tready");
-        await nodes.Cart.LogsAsync("\tready");
+        var ready = settings.Contains(("LOG_FORMAT", "json")) ? "\"message\":\"ready\"" : "\tready";
+        await nodes.Web.LogsAsync(ready);
+        await nodes.Cart.LogsAsync(ready);
         return nodes;
     }
 

@@ -16,15 +16,20 @@ internal sealed class ZtunnelPair : LoadPeer
 
     public override bool SpeaksFirst => true;
 
-    public static async Task<LoadPeer> StartAsync(PeerFiles files)
+    /// <summary>Starts both.</summary>
+    /// <param name="files">Root and certificates.</param>
+    /// <param name="workloads">How many workloads, which are not used, they know besides.</param>
+    public static async Task<LoadPeer> StartAsync(PeerFiles files, int workloads = 0)
     {
+        var others = string.Concat(Enumerable.Range(0, workloads).Select(i =>
+            $"- {{uid: w{i}, name: w{i}, namespace: ns-{i % 100}, serviceAccount: sa-{i / 10}, node: node-{i % 1000}, workloadIps: [10.{(i >> 16) & 255}.{(i >> 8) & 255}.{i & 255}], protocol: HBONE, services: {{}}}}\n"));
         var state = files.Write(
             "mesh.yaml",
             $$$"""
             workloads:
             - {name: near, namespace: load, serviceAccount: near, workloadIps: [{{{Near}}}], protocol: HBONE, services: {}}
             - {name: far, namespace: load, serviceAccount: far, workloadIps: [{{{Far}}}], protocol: HBONE, services: {}}
-            policies:
+            {{{others}}}policies:
             - {name: only-near, namespace: load, scope: Namespace, action: Allow, rules: [[[{principals: [!Exact cluster.local/ns/load/sa/near]}]]]}
             """);
         var pair = new ZtunnelPair();

@@ -40,7 +40,7 @@ internal sealed class Redirection(NamespacePrograms programs)
 
                 foreach (var route in RedirectionRules.Routes(family, isAdded: true))
                 {
-                    if (await programs.TryRunAsync("ip", route) is { } error && !error.Contains("File exists", StringComparison.Ordinal))
+                    if (await programs.TryRunAsync("ip", route) is { } error && !error.Contains("File exists", StringComparison.Ordinal) && !await IsSwitchedOffAsync(family))
                     {
                         throw new RedirectionException(error);
                     }
@@ -80,16 +80,23 @@ internal sealed class Redirection(NamespacePrograms programs)
     /// <exception cref="RedirectionException">It failed.</exception>
     public async Task ChangeProbesAsync(IPAddress pod, bool isAdded)
     {
-        string? error = null;
-        foreach (var rule in RedirectionRules.Probes(pod, isAdded))
+        var (iptables, chain, rule) = (IpTables(pod.AddressFamily), RedirectionRules.ProbeChain, RedirectionRules.ProbeRule(pod));
+        if (!isAdded)
         {
-            error = await programs.TryRunAsync(IpTables(pod.AddressFamily), ["-w", "-t", "nat", .. rule]);
+            await programs.RunAsync(iptables, ["-w", "-t", "nat", "-D", chain, .. rule]);
+            return;
         }
 
-        // The chain may be there already; the rule itself is the last.
-        if (error is not null)
+        // It may be there already; the checks say.
+        await programs.TryRunAsync(iptables, ["-w", "-t", "nat", "-N", chain]);
+        if (await programs.TryRunAsync(iptables, ["-w", "-t", "nat", "-C", "POSTROUTING", "-j", chain]) is not null)
         {
-            throw new RedirectionException(error);
+            await programs.RunAsync(iptables, ["-w", "-t", "nat", "-I", "POSTROUTING", "1", "-j", chain]);
+        }
+
+        if (await programs.TryRunAsync(iptables, ["-w", "-t", "nat", "-C", chain, .. rule]) is not null)
+        {
+            await programs.RunAsync(iptables, ["-w", "-t", "nat", "-A", chain, .. rule]);
         }
     }
 
@@ -97,17 +104,24 @@ internal sealed class Redirection(NamespacePrograms programs)
     {
         foreach (var (_, hook, chain) in RedirectionRules.Chains.Where(chain => chain.Table == table))
         {
-            if (await programs.TryRunAsync(IpTables(family), ["-w", "-t", table, "-D", hook, "-j", chain]) is null)
+            // However often it is there.
+            while (await programs.TryRunAsync(IpTables(family), ["-w", "-t", table, "-D", hook, "-j", chain]) is null)
             {
-                await programs.RunAsync(IpTables(family), ["-w", "-t", table, "-F", chain]);
+            }
+
+            if (await programs.TryRunAsync(IpTables(family), ["-w", "-t", table, "-F", chain]) is null)
+            {
                 await programs.RunAsync(IpTables(family), ["-w", "-t", table, "-X", chain]);
             }
         }
     }
 
-    // Where IPv6 is switched off, no interface has an address of it. Where it is not, its rules must go in.
+    // A kernel without IPv6 has no such file. Where links are only not up yet, the rules must be there before them.
     private async Task<bool> HasFamilyAsync(AddressFamily family) =>
-        family is AddressFamily.InterNetwork || await programs.TryRunAsync("grep", ["-q", ".", "/proc/net/if_inet6"]) is null;
+        family is AddressFamily.InterNetwork || await programs.TryRunAsync("test", ["-e", "/proc/net/if_inet6"]) is null;
+
+    private async Task<bool> IsSwitchedOffAsync(AddressFamily family) =>
+        family is AddressFamily.InterNetworkV6 && await programs.TryRunAsync("grep", ["-qx", "1", "/proc/sys/net/ipv6/conf/lo/disable_ipv6"]) is null;
 
     private static string IpTables(AddressFamily family) => family is AddressFamily.InterNetwork ? "iptables" : "ip6tables";
 }

@@ -27,6 +27,9 @@ internal static class RedirectionRules
         ("raw", "PREROUTING", Prerouting), ("raw", "OUTPUT", Output),
     ];
 
+    /// <summary>The chain of the node that holds the rules for probes.</summary>
+    public const string ProbeChain = "ISTIO_POSTRT";
+
     private const string Prerouting = "ISTIO_PRERT";
     private const string Output = "ISTIO_OUTPUT";
 
@@ -109,15 +112,9 @@ internal static class RedirectionRules
         ];
     }
 
-    /// <summary>The arguments of <c>iptables</c> by which the node's own connections to a pod, its probes, come from the address that pods let through.</summary>
-    public static IReadOnlyList<string[]> Probes(IPAddress pod, bool isAdded)
-    {
-        const string Chain = "ISTIO_POSTRT";
-        string[] rule = [Chain, "-d", pod.ToString(), "-p", "tcp", "-m", "owner", "--socket-exists", "-j", "SNAT", "--to-source", ProbeAddress(pod.AddressFamily)];
-        return isAdded
-            ? [["-N", Chain], ["-D", "POSTROUTING", "-j", Chain], ["-I", "POSTROUTING", "1", "-j", Chain], ["-D", .. rule], ["-A", .. rule]]
-            : [["-D", .. rule]];
-    }
+    /// <summary>By which the node's own connections to a pod, its probes, come from the address that pods let through; in <see cref="ProbeChain"/>.</summary>
+    public static string[] ProbeRule(IPAddress pod) =>
+        ["-d", pod.ToString(), "-p", "tcp", "-m", "owner", "--socket-exists", "-j", "SNAT", "--to-source", ProbeAddress(pod.AddressFamily)];
 
     private static IEnumerable<string> Table(string table, Func<string, string, bool> isHooked) =>
     [

@@ -63,6 +63,11 @@ internal sealed partial class ConfigDump(AdminContext context, PipeWriter output
             }
         }
 
+        else if (context.Options.LocalXds is { } text)
+        {
+            file = LocalConfiguration.Parse(text, nameof(context.Options.LocalXds));
+        }
+
         List("workloads", file?.Workloads ?? [], Workload);
         List("services", file?.Services ?? [], service => Service(service, endpoints: null));
         List("policies", file?.Policies ?? [], Policy);

@@ -13,6 +13,7 @@ namespace Mesh.Ztunnel.Admin;
 /// <summary>Serves metrics to whoever scrapes: <c>GET /metrics</c>, <c>GET /stats/prometheus</c> (ztunnel §10.1).</summary>
 internal sealed class StatsServer : IAsyncDisposable
 {
+    private const int MaxScrapes = 4;
     private const string OpenMetrics = "application/openmetrics-text";
 
     // Longer than any collector waits.
@@ -20,6 +21,7 @@ internal sealed class StatsServer : IAsyncDisposable
 
     // Not held while the text is sent: who reads slowly must not keep others waiting.
     private readonly SemaphoreSlim _turn = new(1);
+    private readonly SemaphoreSlim _sending = new(MaxScrapes);
     private readonly MetricsExposition _metrics;
     private readonly Action _beforeScrape;
     private readonly TimeProvider _time;
@@ -82,6 +84,25 @@ internal sealed class StatsServer : IAsyncDisposable
             return;
         }
 
+        // Each holds its own text while it is sent, to whoever reads how slowly.
+        if (!await _sending.WaitAsync(TimeSpan.Zero, context.RequestAborted))
+        {
+            context.Response.StatusCode = StatusCodes.Status503ServiceUnavailable;
+            return;
+        }
+
+        try
+        {
+            await SendAsync(context);
+        }
+        finally
+        {
+            _sending.Release();
+        }
+    }
+
+    private async Task SendAsync(HttpContext context)
+    {
         var format = FormatOf(context.Request);
         context.Response.ContentType = format is ExpositionFormat.OpenMetrics ? $"{OpenMetrics};charset=utf-8;version=1.0.0" : "text/plain; charset=utf-8";
         context.Response.Headers.Append("Vary", "Accept");

@@ -16,6 +16,7 @@ internal sealed class DnsCache(int maxEntries, TimeProvider time)
 
     // So that entries many in number are not large, too.
     private const int MaxAnswerLength = 4096;
+    private const int RecordOverhead = 150;
     private readonly Lock _gate = new();
     private readonly Dictionary<DnsCacheKey, LinkedListNode<Entry>> _entries = [];
     private readonly LinkedList<Entry> _byUse = new();
@@ -121,8 +122,9 @@ internal sealed class DnsCache(int maxEntries, TimeProvider time)
     // What has the highest bit set is 0 (RFC 2181 section 8).
     private static uint Seconds(uint timeToLive) => timeToLive > int.MaxValue ? 0 : timeToLive;
 
+    // With what the objects of a record take, which is more than its octets.
     private static int LengthOf(DnsAnswer answer) =>
-        answer.Answers.Concat(answer.Authority).Concat(answer.Additional).Sum(record => record.Name.Wire.Length + record.Data.Length);
+        answer.Answers.Concat(answer.Authority).Concat(answer.Additional).Sum(record => RecordOverhead + record.Name.Wire.Length + record.Data.Length);
 
     private static ImmutableArray<DnsRecord> Aged(ImmutableArray<DnsRecord> records, uint age) =>
         age == 0 ? records : [.. records.Select(record => record with { TimeToLive = record.TimeToLive - age })];

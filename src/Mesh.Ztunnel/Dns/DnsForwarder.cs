@@ -70,20 +70,26 @@ internal sealed class DnsForwarder : IAsyncDisposable
 
     private async Task AskAsync(DnsUpstreamRequest request, DnsCacheKey? key, TagList tags, TaskCompletionSource<DnsAnswer> result)
     {
-        _context.Metrics.Forwarded(tags);
-        var answer = _quota.TryEnter() ? await AskAndLeaveAsync(request, tags) : Refuse();
-        if (answer is null)
+        DnsAnswer? answer = null;
+        try
         {
-            _context.Metrics.Failed(tags);
+            _context.Metrics.Forwarded(tags);
+            answer = _quota.TryEnter() ? await AskAndLeaveAsync(request, tags) : Refuse();
+            if (answer is null)
+            {
+                _context.Metrics.Failed(tags);
+            }
+            else if (key is { } known)
+            {
+                _cache.Add(known, answer);
+            }
         }
-        else if (key is { } known)
+        finally
         {
-            _cache.Add(known, answer);
+            // Whatever happens, nobody may wait for ever. After it is in the cache, so that nobody asks again in between.
+            _asked.TryRemove(request, out _);
+            result.SetResult(answer ?? DnsAnswer.ServFail);
         }
-
-        // After it is in the cache, so that nobody asks again in between.
-        _asked.TryRemove(request, out _);
-        result.SetResult(answer ?? DnsAnswer.ServFail);
     }
 
     private DnsAnswer? Refuse()

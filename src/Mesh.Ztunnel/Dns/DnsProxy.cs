@@ -67,18 +67,21 @@ internal sealed class DnsProxy : IAsyncDisposable
     /// <summary>Takes no further questions, and finishes what is under way until the deadline; then ends it.</summary>
     public async Task StopAsync(CancellationToken deadline)
     {
-        await Task.WhenAll([.. _udp.Select(server => server.StopAsync(deadline)), .. _tcp.Select(server => server.StopAsync(deadline))]);
-        foreach (var server in _udp)
-        {
-            await server.DisposeAsync();
-        }
-
-        foreach (var server in _tcp)
-        {
-            await server.DisposeAsync();
-        }
-
+        await Task.WhenAll([.. _udp.Select(EndUdpAsync), .. _tcp.Select(EndTcpAsync)]);
         await _handler.DisposeAsync();
+
+        // Each as soon as it has answered: the system would go on giving it questions that the next proxy is there for.
+        async Task EndUdpAsync(DnsUdpServer server)
+        {
+            await server.StopAsync(deadline);
+            await server.DisposeAsync();
+        }
+
+        async Task EndTcpAsync(DnsTcpServer server)
+        {
+            await server.StopAsync(deadline);
+            await server.DisposeAsync();
+        }
     }
 
     private static Socket Bind(DnsContext context, IPEndPoint address)

@@ -40,7 +40,9 @@ internal static class DnsReply
             || !TryReadSection(ref reader, header.Authority, ref codeHigh, out var authority)
             || !TryReadSection(ref reader, header.Additional, ref codeHigh, out var additional))
         {
-            return DnsReplyKind.Malformed;
+            // A server may cut where it likes; that it has cut is what counts.
+            answer = new DnsAnswer((DnsResponseCode)header.Code) { Truncated = true };
+            return header.Has(DnsHeader.TruncatedMessage) ? DnsReplyKind.Answer : DnsReplyKind.Malformed;
         }
 
         answer = new DnsAnswer((DnsResponseCode)((codeHigh << 4) | header.Code))

@@ -9,7 +9,9 @@ internal sealed class DnsTcpConnection(DnsContext context, DnsHandler handler, T
     private const int MaxPipelined = 16;
     private readonly SemaphoreSlim _pipeline = new(MaxPipelined);
     private readonly SemaphoreSlim _writing = new(1);
-    private readonly Quota _answering = new(MaxPipelined);
+
+    // Only counts; the bound is that of the pipeline.
+    private readonly Quota _answering = new(int.MaxValue);
 
     /// <summary>Answers until the client ends the connection, is silent for too long, or the proxy stops; then until everything is answered.</summary>
     /// <param name="stopReading">Ends the reading.</param>

@@ -11,7 +11,7 @@ namespace Mesh.Ztunnel.Dns;
 /// <param name="AuthenticData">AD.</param>
 /// <param name="CheckingDisabled">CD.</param>
 /// <param name="DnssecOk">DO, where there is EDNS.</param>
-/// <param name="MaxLength">Octets that the client takes; the answer may be longer or truncated.</param>
+/// <param name="MaxLength">Octets that are taken: as many as go over UDP in one piece, or all. Not each client's own number, for as many different requests could be under way at once, each a guess for a forger (RFC 5452 section 5).</param>
 /// <param name="HasEdns">Whether the client speaks EDNS.</param>
 internal readonly record struct DnsUpstreamRequest(
     DnsQuestion Question, bool RecursionDesired, bool AuthenticData, bool CheckingDisabled, bool DnssecOk, int MaxLength, bool HasEdns)
@@ -25,7 +25,8 @@ internal readonly record struct DnsUpstreamRequest(
         query.AuthenticData,
         query.CheckingDisabled,
         query.Edns is { DnssecOk: true },
-        protocol is DnsProtocol.Tcp ? DnsResponse.MaxTcpLength : DnsResponse.UdpLimit(query.Edns),
+        protocol is DnsProtocol.Tcp || DnsResponse.UdpLimit(query.Edns) > MaxUnfragmentedLength ? DnsResponse.MaxTcpLength
+            : query.Edns is null ? DnsResponse.MinUdpLength : MaxUnfragmentedLength,
         query.Edns is not null);
 
     /// <summary>Octets that we take over UDP.</summary>

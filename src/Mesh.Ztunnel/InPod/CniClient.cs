@@ -62,8 +62,7 @@ internal sealed class CniClient : IAsyncDisposable
                     using var connection = await CniConnection.ConnectAsync(_path, _stop.Token);
                     await connection.SendAsync(new ZdsHello { Version = Protocol.Version.V1 }, _stop.Token);
                     _logger.CniConnected(_path);
-                    backoff = FirstBackoff;
-                    await ServeAsync(connection);
+                    await ServeAsync(connection, () => backoff = FirstBackoff);
                     _logger.CniLost(_path, "the agent closed the connection");
                 }
                 catch (Exception e) when (e is SocketException or IOException)
@@ -91,7 +90,8 @@ internal sealed class CniClient : IAsyncDisposable
         }
     }
 
-    private async Task ServeAsync(CniConnection connection)
+    // An agent that has asked for something is one that works.
+    private async Task ServeAsync(CniConnection connection, Action onRequest)
     {
         await InTurnAsync(_pods.BeginAsync);
         Volatile.Write(ref _isConnected, 1);
@@ -106,6 +106,7 @@ internal sealed class CniClient : IAsyncDisposable
                     return;
                 }
 
+                onRequest();
                 await InTurnAsync(async () => error = await HandleAsync(request));
             }
             catch (CniProtocolException e)
@@ -136,7 +137,16 @@ internal sealed class CniClient : IAsyncDisposable
         switch (request.Request.PayloadCase)
         {
             case WorkloadRequest.PayloadOneofCase.Add when request.Request.Add is { WorkloadInfo: { } info, Uid.Length: > 0 } add:
-                return await _pods.AddAsync(add.Uid, new Mesh.Ztunnel.WorkloadInfo(info.Namespace, info.Name, info.ServiceAccount), NetworkNamespace.FromDescriptor(request.NetworkNamespace!));
+                try
+                {
+                    return await _pods.AddAsync(add.Uid, new Mesh.Ztunnel.WorkloadInfo(info.Namespace, info.Name, info.ServiceAccount), NetworkNamespace.FromDescriptor(request.NetworkNamespace!));
+                }
+                catch (IOException e)
+                {
+                    request.NetworkNamespace!.Dispose();
+                    return e.Message;
+                }
+
             case WorkloadRequest.PayloadOneofCase.Keep:
                 _pods.Keep(request.Request.Keep.Uid);
                 return null;

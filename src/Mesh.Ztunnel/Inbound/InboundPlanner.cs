@@ -43,7 +43,7 @@ public sealed class InboundPlanner(Func<int, bool> isIllegalPort, bool requireWa
         ArgumentNullException.ThrowIfNull(localAddress);
         if (!TunnelTarget.TryParse(authority, out var target))
         {
-            return new InboundPlan.Refuse(400, $"the authority '{authority}' is not of the form address:port or host:port");
+            return new InboundPlan.Refuse(400, $"the authority '{(authority.Length > TunnelTarget.MaxLength ? authority[..TunnelTarget.MaxLength] : authority)}' is not of the form address:port or host:port");
         }
 
         return target.Hostname is { } hostname

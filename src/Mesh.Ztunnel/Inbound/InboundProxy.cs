@@ -89,7 +89,7 @@ internal sealed class InboundProxy : IAsyncDisposable
             Source = request.RemoteEndPoint,
             SourceIdentity = request.PeerIdentity,
             Destination = request.LocalEndPoint,
-            HboneAddress = request.Authority,
+            HboneAddress = request.Authority.Length > TunnelTarget.MaxLength ? request.Authority[..TunnelTarget.MaxLength] : request.Authority,
         }))
         {
             tracked.Describe(recording.Record);

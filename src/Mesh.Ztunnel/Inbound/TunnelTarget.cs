@@ -10,6 +10,9 @@ namespace Mesh.Ztunnel.Inbound;
 /// <param name="Port">The port.</param>
 public sealed record TunnelTarget(IPAddress? Address, string? Hostname, int Port)
 {
+    /// <summary>The longest that a target can be.</summary>
+    internal const int MaxLength = MaxHostname + 8;
+
     // The longest DNS name.
     private const int MaxHostname = 253;
 

@@ -135,8 +135,10 @@ public sealed class ZtunnelMetrics : IDisposable
 
     private static KeyValuePair<string, object?>[] Labels(ConnectionRecord record, ResponseFlag flag)
     {
-        var source = Party.Of(record.SourceWorkload, record.SourceBaggage, record.SourceIdentity);
-        var destination = Party.Of(record.DestinationWorkload, record.DestinationBaggage, record.DestinationIdentity);
+        // Whoever was refused is not believed what it says of itself: it could make labels without end.
+        var isBelieved = record.WasOpened;
+        var source = Party.Of(record.SourceWorkload, isBelieved ? record.SourceBaggage : null, record.SourceIdentity);
+        var destination = Party.Of(record.DestinationWorkload, isBelieved ? record.DestinationBaggage : null, record.DestinationIdentity);
         var service = record.DestinationService;
         var isSecure = record is { SourceIdentity: not null, HboneAddress: not null };
         KeyValuePair<string, object?>[] common =
@@ -214,20 +216,23 @@ public sealed class ZtunnelMetrics : IDisposable
     /// <summary>One side of a connection, as labels describe it. What the mesh knows goes before what the peer says of itself.</summary>
     private sealed record Party(string Workload, string Namespace, string CanonicalService, string App, string Version, string Cluster, string Principal, string Region, string Zone, bool IsKnown)
     {
-        public static Party Of(Workload? workload, Baggage? baggage, SpiffeId? identity) => new(
-            OrUnknown(workload?.WorkloadName, baggage?.WorkloadName),
-            OrUnknown(workload?.Namespace, baggage?.NamespaceName),
-            OrUnknown(workload?.CanonicalName, workload is null ? baggage?.ServiceName : null),
+        public static Party Of(Workload? workload, Baggage? baggage, SpiffeId? identity)
+        {
+            if (workload is not null)
+            {
+                return new(
+                    OrUnknown(workload.WorkloadName), OrUnknown(workload.Namespace), OrUnknown(workload.CanonicalName), OrUnknown(workload.CanonicalName), OrUnknown(workload.CanonicalRevision),
+                    OrUnknown(workload.ClusterId), identity?.ToString() ?? Unknown, OrUnknown(workload.Locality.Region), OrUnknown(workload.Locality.Zone), IsKnown: true);
+            }
 
-            // The application's name, which baggage does not hold: the workload's stands for it (ztunnel §10.2).
-            OrUnknown(workload?.CanonicalName, workload is null ? baggage?.WorkloadName : null),
-            OrUnknown(workload?.CanonicalRevision, baggage?.ServiceVersion),
-            OrUnknown(workload?.ClusterId, baggage?.ClusterName),
-            identity?.ToString() ?? Unknown,
-            OrUnknown(workload?.Locality.Region, baggage?.Region),
-            OrUnknown(workload?.Locality.Zone, baggage?.Zone),
-            workload is not null || baggage is not null);
+            // Without a name a series could not be told to be of somebody who is gone. The application's name is not in baggage: the workload's stands for it (ztunnel §10.2).
+            return baggage is { WorkloadName.Length: > 0, NamespaceName.Length: > 0 }
+                ? new(
+                    baggage.WorkloadName, baggage.NamespaceName, OrUnknown(baggage.ServiceName), baggage.WorkloadName, OrUnknown(baggage.ServiceVersion),
+                    OrUnknown(baggage.ClusterName), identity?.ToString() ?? Unknown, OrUnknown(baggage.Region), OrUnknown(baggage.Zone), IsKnown: true)
+                : new(Unknown, Unknown, Unknown, Unknown, Unknown, Unknown, identity?.ToString() ?? Unknown, Unknown, Unknown, IsKnown: false);
+        }
 
-        private static string OrUnknown(string? known, string? said) => known is { Length: > 0 } ? known : said is { Length: > 0 } ? said : Unknown;
+        private static string OrUnknown(string? text) => text is { Length: > 0 } ? text : Unknown;
     }
 }
