@@ -134,6 +134,30 @@ public sealed class InboundPlannerTests
         Assert.Equal(proxyTarget is null ? null : IPEndPoint.Parse(proxyTarget), connect.ProxyTarget);
     }
 
+    // Every reason there is to refuse, as the log tells it (ztunnel §8.2).
+    [Theory]
+    [InlineData("nonsense", 400, "the authority 'nonsense' is not of the form address:port or host:port")]
+    [InlineData("10.0.0.3:8080", 400, "ip mismatch: the request is for 10.0.0.3, this is 10.0.0.2")]
+    [InlineData("192.0.2.1:8080", 400, "ip mismatch: the request is for 192.0.2.1, this is 10.0.0.2")]
+    [InlineData("10.96.0.2:80", 400, "ip mismatch: the request is for 10.96.0.2, this is 10.0.0.2")]
+    [InlineData("unknown.shop.svc.cluster.local:80", 503, "no service has the host name 'unknown.shop.svc.cluster.local'")]
+    [InlineData(CartHost + ":81", 503, "service shop/" + CartHost + " has no port 81 that this workload knows")]
+    [InlineData("10.0.0.2:15008", 503, "port 15008 is one of the proxy's own")]
+    [InlineData("10.0.0.2:15006", 503, "port 15006 is one of the proxy's own")]
+    [InlineData("10.0.0.2:15001", 503, "port 15001 is one of the proxy's own")]
+    public void A_refusal_says_why(string authority, int status, string reason) =>
+        Assert.Equal(new InboundPlan.Refuse(status, reason), Plan(authority, Cart, CartService, Workload("other", "10.0.0.3")));
+
+    [Fact]
+    public void Who_went_by_the_waypoint_is_told_so()
+    {
+        var strict = new InboundPlanner(port => port is 15008, requireWaypoint: true);
+        var cart = Cart with { Waypoint = GatewayAt("10.0.0.9") };
+        Assert.Equal(
+            new InboundPlan.Refuse(401, "the connection did not come through the waypoint /10.0.0.9, as is required here, but from a client without identity"),
+            strict.Plan(Of(cart, Waypoint), cart, IPEndPoint.Parse("10.0.0.2:8080")));
+    }
+
     [Fact]
     public void An_application_tunnel_without_a_header_only_moves_the_port()
     {
