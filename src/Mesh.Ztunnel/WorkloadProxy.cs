@@ -11,16 +11,6 @@ using Microsoft.Extensions.Logging;
 
 namespace Mesh.Ztunnel;
 
-/// <summary>A running proxy. Disposing it ends everything at once.</summary>
-internal interface IWorkloadProxy : IAsyncDisposable
-{
-    /// <summary>The connections that are open now.</summary>
-    TrackedConnection[] Connections { get; }
-
-    /// <summary>Accepts no more, and waits for what is open to end; what is open at the deadline is cut (ztunnel §14).</summary>
-    Task StopAsync(CancellationToken deadline);
-}
-
 /// <summary>The complete proxy of one workload: its listeners, its pool of connections, its open connections (ztunnel §0).</summary>
 internal sealed class WorkloadProxy : IWorkloadProxy
 {
