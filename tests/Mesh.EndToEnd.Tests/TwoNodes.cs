@@ -58,9 +58,18 @@ internal sealed class TwoNodes : IAsyncDisposable
     {
         var nodes = new TwoNodes(settings);
         var ready = settings.Contains(("LOG_FORMAT", "json")) ? "\"message\":\"ready\"" : "\tready";
-        await nodes.Web.LogsAsync(ready);
-        await nodes.Cart.LogsAsync(ready);
-        return nodes;
+        try
+        {
+            await nodes.Web.LogsAsync(ready);
+            await nodes.Cart.LogsAsync(ready);
+            return nodes;
+        }
+        catch
+        {
+            // Else they would hold their addresses against later tests.
+            await nodes.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Writes the file again, with other policies.</summary>
