@@ -62,7 +62,7 @@ internal sealed class ZtunnelEnvironment
         ("LOCAL_XDS_PATH", "(required)", "YAML file with workloads, services and policies; edits take effect while running"),
         ("LOCAL_XDS", "-", "the same as a text, in place of LOCAL_XDS_PATH"),
         ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
-        ("MESH_LISTEN_ADDRESS", "all", "address that every listener binds to"),
+        ("MESH_LISTEN_ADDRESS", "all", "address that listeners bind to; DNS, SOCKS5 and administration only if it is a loopback address"),
         ("CRL_PATH", "-", "file of certificate revocation lists, PEM or DER; edits take effect while running, on open connections too"),
         ("MESH_ADMIN_PORT", "15000", "port of the page and commands of administration, on the loopback addresses, or MESH_LISTEN_ADDRESS if it is one; off for none"),
         ("MESH_STATS_PORT", "15020", "port of the metrics; off for none"),
