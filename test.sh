@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # program:package
-needed=(apache2:apache2-bin chromium:chromium curl:curl dig:bind9-dnsutils dnsmasq:dnsmasq-base go:golang-go ip:iproute2 iptables:iptables nghttp:nghttp2-client nghttpx:nghttp2-proxy nginx:nginx-light node:nodejs openssl:openssl promtool:prometheus python3:python3 redis-cli:redis-tools redis-server:redis-server tshark:tshark)
+needed=(apache2:apache2-bin chromium:chromium curl:curl dig:bind9-dnsutils dnsmasq:dnsmasq-base go:golang-go ip:iproute2 iptables:iptables kill:procps nghttp:nghttp2-client nghttpx:nghttp2-proxy nginx:nginx-light node:nodejs nsenter:util-linux openssl:openssl promtool:prometheus python3:python3 redis-cli:redis-tools redis-server:redis-server sysctl:procps tshark:tshark)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")

@@ -25,7 +25,7 @@ internal sealed class SelfProxy : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        _connections.CloseAll("connection closed due to connection drain");
+        _connections.CloseAll();
         await _inbound.DisposeAsync();
         await _connections.WhenEmptyAsync();
         _connections.Dispose();

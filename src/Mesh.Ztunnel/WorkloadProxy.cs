@@ -82,14 +82,13 @@ internal sealed class WorkloadProxy : IWorkloadProxy
                 _logger.CutAtDeadline(open.Direction.ToString().ToLowerInvariant(), open.Record?.Source, open.Record?.Destination, open.Record?.BytesSent ?? 0, open.Record?.BytesReceived ?? 0);
             }
 
-            _connections.CloseAll("connection closed due to connection drain");
+            _connections.CloseAll();
         }
     }
 
     public async ValueTask DisposeAsync()
     {
-        const string Reason = "connection closed due to connection drain";
-        _connections.CloseAll(Reason);
+        _connections.CloseAll();
         await Task.WhenAll(
             DisposeOfAsync(_outbound),
             DisposeOfAsync(_passthrough),
@@ -97,7 +96,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
             _dns?.StopAsync(new CancellationToken(canceled: true)) ?? Task.CompletedTask);
 
         // What was accepted meanwhile.
-        _connections.CloseAll(Reason);
+        _connections.CloseAll();
         await _connections.WhenEmptyAsync();
         await _pool.DisposeAsync();
         _connections.Dispose();

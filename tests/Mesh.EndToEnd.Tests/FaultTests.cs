@@ -51,7 +51,7 @@ public sealed class FaultTests : IAsyncLifetime
     public async Task A_peer_that_is_killed_ends_its_connections_and_the_next_one_is_found()
     {
         await using var services = await RedirectedMesh.ServeAsync(_mesh.Cart);
-        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Agent("load.py"), _mesh.Cart.Address.ToString(), "7", "5");
+        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Script("load.py"), _mesh.Cart.Address.ToString(), "7", "5");
         await load.LogsAsync("open");
         _mesh.Ztunnels[1].Signal("KILL");
         await _mesh.Ztunnels[1].ExitAsync();
@@ -67,7 +67,7 @@ public sealed class FaultTests : IAsyncLifetime
     {
         await using var services = await RedirectedMesh.ServeAsync(_mesh.Cart);
         await using var near = await RedirectedMesh.ServeAsync(_mesh.Other);
-        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Agent("load.py"), _mesh.Cart.Address.ToString(), "7", "3");
+        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Script("load.py"), _mesh.Cart.Address.ToString(), "7", "3");
         await load.LogsAsync("open");
         foreach (var direction in new[] { "-i", "-o" })
         {

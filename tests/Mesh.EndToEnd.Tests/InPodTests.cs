@@ -139,7 +139,7 @@ public sealed class InPodTests : IAsyncLifetime
         _mesh.Ztunnels[0].Signal("TERM");
         Assert.Equal(0, await _mesh.Ztunnels[0].ExitAsync());
 
-        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Agent("load.py"), _mesh.Cart.Address.ToString(), "7", "500");
+        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Script("load.py"), _mesh.Cart.Address.ToString(), "7", "500");
         await load.LogsAsync("open");
         await using var young = _mesh.Network.Ztunnel(_mesh.Network.First, _mesh.Agents[0]);
         await RedirectedMesh.TellAsync(_mesh.Agents[0], 3, _mesh.Web, _mesh.Other);
@@ -162,7 +162,7 @@ public sealed class InPodTests : IAsyncLifetime
     public async Task What_is_open_at_the_deadline_is_cut_and_listed()
     {
         await using var services = await RedirectedMesh.ServeAsync(_mesh.Cart);
-        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Agent("load.py"), _mesh.Cart.Address.ToString(), "7", "5");
+        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Script("load.py"), _mesh.Cart.Address.ToString(), "7", "5");
         await load.LogsAsync("open");
         _mesh.Ztunnels[0].Signal("TERM");
         await _mesh.Ztunnels[0].LogsAsync("still open at the deadline, and cut: outbound connection", $"to {_mesh.Cart.Address}:15008");

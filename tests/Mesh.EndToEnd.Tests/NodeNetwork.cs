@@ -162,7 +162,7 @@ internal sealed class CniAgent : IAsyncDisposable
     private CniAgent(string path)
     {
         Path = path;
-        _peer = Peer.Start("python3", "-u", System.IO.Path.Combine(AppContext.BaseDirectory, "Agents", "cni_agent.py"), path);
+        _peer = Peer.Start("python3", "-u", System.IO.Path.Combine(AppContext.BaseDirectory, "Scripts", "cni_agent.py"), path);
     }
 
     /// <summary>Where it listens.</summary>

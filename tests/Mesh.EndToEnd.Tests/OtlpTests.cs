@@ -8,7 +8,7 @@ public sealed class OtlpTests
     [RequiresProgram("python3", "python3")]
     public async Task A_connection_is_one_trace_over_both_proxies()
     {
-        await using var collector = Peer.Start("python3", "-u", Path.Combine(AppContext.BaseDirectory, "Agents", "otlp_collector.py"), "0");
+        await using var collector = Peer.Start("python3", "-u", Path.Combine(AppContext.BaseDirectory, "Scripts", "otlp_collector.py"), "0");
         var port = await collector.SaysAsync("collecting on");
         await using var nodes = await TwoNodes.StartAsync(
             ("OTEL_EXPORTER_OTLP_ENDPOINT", $"http://127.0.0.1:{port}"),

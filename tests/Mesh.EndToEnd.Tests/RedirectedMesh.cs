@@ -56,12 +56,12 @@ internal sealed class RedirectedMesh : IAsyncDisposable
     }
 
     /// <summary>The path of a script of the tests.</summary>
-    public static string Agent(string file) => Path.Combine(AppContext.BaseDirectory, "Agents", file);
+    public static string Script(string file) => Path.Combine(AppContext.BaseDirectory, "Scripts", file);
 
     /// <summary>Echo on port 7 and a service that speaks first on port 25, in a pod.</summary>
     public static async Task<Peer> ServeAsync(TestPod pod)
     {
-        var services = NodeNetwork.Start(pod.Netns, "python3", "-u", Agent("services.py"));
+        var services = NodeNetwork.Start(pod.Netns, "python3", "-u", Script("services.py"));
         await services.LogsAsync("serving");
         return services;
     }

@@ -55,12 +55,12 @@ internal sealed class ConnectionTracker : IDisposable
         }
     }
 
-    /// <summary>Ends every open connection.</summary>
-    public void CloseAll(string reason)
+    /// <summary>Ends every open connection, for the proxy ends (ztunnel §10.3).</summary>
+    public void CloseAll()
     {
         foreach (var connection in Open())
         {
-            connection.Close(new CloseReason(reason, ResponseFlag.Connect));
+            connection.Close(new CloseReason("connection closed due to connection drain", ResponseFlag.Connect));
         }
     }
 

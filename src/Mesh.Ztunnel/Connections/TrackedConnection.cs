@@ -30,10 +30,11 @@ internal sealed class TrackedConnection(ConnectionTracker tracker, ConnectionDir
     /// <summary>Says what policy is to judge by from now on, at every change. Call it before the first decision, so that no change in between is missed.</summary>
     /// <param name="destination">The workload as it is now; what it lists later does not matter (ztunnel §9.4).</param>
     /// <param name="connection">The connection as policy sees it.</param>
-    public void ApplyPolicy(Workload destination, L4Connection connection) =>
-
+    public void ApplyPolicy(Workload destination, L4Connection connection)
+    {
         // With a barrier: the state must not be read before this is seen.
         Interlocked.Exchange(ref _input, new PolicyInput(destination, connection));
+    }
 
     /// <summary>Closes the connection when these policies deny it. A change that does not concern it is passed over.</summary>
     public void Reevaluate(MeshChange change, L4PolicySet policies)

@@ -124,7 +124,7 @@ internal sealed class InboundProxy : IAsyncDisposable
             return;
         }
 
-        using var span = ConnectionTracing.StartInbound(record, request.Headers["traceparent"]);
+        using var span = ConnectionTracing.StartInbound(record, request.Headers[ConnectionTracing.HeaderName]);
         var mesh = _context.State.Current;
         Describe(record, request, mesh, local);
         var forwarded = Forwarded.Parse(request.Headers[Forwarded.HeaderName]);

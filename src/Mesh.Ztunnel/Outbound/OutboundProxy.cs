@@ -109,7 +109,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
             var endpoint = record.DestinationWorkload;
             try
             {
-                var hop = await ConnectAsync(application, record, local, plan, traceParent, closed);
+                var hop = await AttemptAsync(application, record, local, plan, traceParent, closed);
                 if (endpoint is not null)
                 {
                     _traffic.Succeeded(service, endpoint);
@@ -150,7 +150,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
         return record.DestinationService;
     }
 
-    private async Task<OutboundHop> ConnectAsync(
+    private async Task<OutboundHop> AttemptAsync(
         TransportConnection application, ConnectionRecord record, Workload local, OutboundPlan plan, string? traceParent, CancellationToken closed)
     {
         var timeout = record.DestinationService?.TrafficPolicy?.ConnectTimeout ?? (plan is OutboundPlan.Hbone or OutboundPlan.DoubleHbone ? Timeout.InfiniteTimeSpan : _context.Options.ConnectTimeout);
@@ -194,13 +194,19 @@ internal sealed class OutboundProxy : IAsyncDisposable
     private static HboneHeaders Headers(TransportConnection application, Workload local, Service? service, string? traceParent) => new HboneHeaders()
         .Add(Baggage.HeaderName, Baggage.Of(local).ToString())
         .Add(Forwarded.HeaderName, Forwarded.Of(application.RemoteEndPoint, service?.Hostname).ToString())
-        .Add("traceparent", traceParent ?? $"00-{RandomNumberGenerator.GetHexString(32, lowercase: true)}-{RandomNumberGenerator.GetHexString(16, lowercase: true)}-00");
+        .Add(ConnectionTracing.HeaderName, traceParent ?? $"00-{RandomNumberGenerator.GetHexString(32, lowercase: true)}-{RandomNumberGenerator.GetHexString(16, lowercase: true)}-00");
 
     private IPAddress? SourceAddress(IPEndPoint nextHop)
     {
         var own = OwnAddress;
         return own is not null && own.AddressFamily == nextHop.AddressFamily && IPAddress.IsLoopback(own) == IPAddress.IsLoopback(nextHop.Address) ? own : null;
     }
+
+    // What another endpoint might do better. A peer that is not who it should be, or that refuses by policy, is no such thing.
+    private static bool IsConnectFailure(IOException e) => e is not (RefusedException or LimitReachedException) && e is not HboneException
+    {
+        Error: HboneError.PeerRejected or HboneError.PeerRevoked or HboneError.IdentityUnavailable or HboneError.Aborted or HboneError.NotInMesh or HboneError.ProtocolError,
+    } and not HboneException { Error: HboneError.Refused, Status: not 503 };
 
     /// <summary>What lets a connection count among those of its service, from the first attempt to the end.</summary>
     private sealed class Admission : IDisposable
@@ -219,10 +225,4 @@ internal sealed class OutboundProxy : IAsyncDisposable
 
         public void Dispose() => _taken?.Dispose();
     }
-
-    // What another endpoint might do better. A peer that is not who it should be, or that refuses by policy, is no such thing.
-    private static bool IsConnectFailure(IOException e) => e is not (RefusedException or LimitReachedException) && e is not HboneException
-    {
-        Error: HboneError.PeerRejected or HboneError.PeerRevoked or HboneError.IdentityUnavailable or HboneError.Aborted or HboneError.NotInMesh or HboneError.ProtocolError,
-    } and not HboneException { Error: HboneError.Refused, Status: not 503 };
 }

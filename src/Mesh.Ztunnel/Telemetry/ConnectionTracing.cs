@@ -10,6 +10,9 @@ internal static class ConnectionTracing
     /// <summary>The name of the source, for those who collect.</summary>
     public const string SourceName = "Mesh.Ztunnel";
 
+    /// <summary>The header by which the next proxy is told (W3C Trace Context).</summary>
+    public const string HeaderName = "traceparent";
+
     private static readonly ActivitySource Source = new(SourceName);
 
     public static ConnectionSpan StartOutbound(ConnectionRecord record, Workload local, IPEndPoint destination)
@@ -29,30 +32,5 @@ internal static class ConnectionTracing
         activity?.SetTag("source.address", record.Source.ToString());
         activity?.SetTag("server.address", record.HboneAddress);
         return new ConnectionSpan(activity, record);
-    }
-}
-
-/// <summary>The span of one connection; nothing when nobody listens. Disposing it ends it, with what became of the connection.</summary>
-internal readonly struct ConnectionSpan(Activity? activity, ConnectionRecord record) : IDisposable
-{
-    /// <summary>What the next proxy is to be told: a W3C trace parent; null when nobody listens.</summary>
-    public string? TraceParent => activity?.Id;
-
-    public void Dispose()
-    {
-        if (activity is null)
-        {
-            return;
-        }
-
-        activity.SetTag("mesh.source.principal", record.SourceIdentity?.ToString());
-        activity.SetTag("mesh.destination.principal", record.DestinationIdentity?.ToString());
-        activity.SetTag("mesh.destination.service", record.DestinationService?.Hostname);
-        activity.SetTag("mesh.destination.workload", record.DestinationWorkload?.Uid);
-        activity.SetTag("mesh.bytes_sent", record.BytesSent);
-        activity.SetTag("mesh.bytes_received", record.BytesReceived);
-        activity.SetTag("mesh.decision", record.Decision?.Reason ?? record.Why);
-        activity.SetStatus(record.Outcome is ConnectionOutcome.Complete ? ActivityStatusCode.Ok : ActivityStatusCode.Error, record.Error);
-        activity.Dispose();
     }
 }

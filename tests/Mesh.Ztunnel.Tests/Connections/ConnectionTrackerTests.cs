@@ -67,7 +67,7 @@ public sealed class ConnectionTrackerTests : IDisposable
         using var connection = _tracker.Track(ConnectionDirection.Outbound);
         connection.Close(new CloseReason("first", ResponseFlag.Connect));
         connection.Close(new CloseReason("second", ResponseFlag.Deny));
-        _tracker.CloseAll("third");
+        _tracker.CloseAll();
         Assert.Equal("first", connection.CloseReason!.Text);
     }
 
