@@ -1,0 +1,30 @@
+namespace Mesh.Xds;
+
+/// <summary>The token of a setting: the content of a file, or the setting itself (ztunnel §4).</summary>
+internal static class BearerToken
+{
+    private const int MaxLength = 64 * 1024;
+
+    /// <summary>The header fields of one call.</summary>
+    /// <exception cref="IOException">The file cannot be read, or is empty.</exception>
+    public static async ValueTask<IReadOnlyList<KeyValuePair<string, string>>> MetadataAsync(ControlPlaneEndpoint endpoint, CancellationToken cancellationToken)
+    {
+        if (endpoint.Token is not { } setting)
+        {
+            return endpoint.Metadata;
+        }
+
+        var token = setting;
+        if (setting.Contains('/') || File.Exists(setting))
+        {
+            var length = new FileInfo(setting) is { Exists: true } file ? file.Length : throw new FileNotFoundException($"the token {setting} is not there", setting);
+            token = length > MaxLength
+                ? throw new IOException($"the token {setting} has {length} octets; allowed are {MaxLength}")
+                : (await File.ReadAllTextAsync(setting, cancellationToken)).Trim();
+        }
+
+        return token.Length == 0
+            ? throw new IOException($"the token {setting} is empty")
+            : [new("authorization", $"Bearer {token}"), .. endpoint.Metadata];
+    }
+}

@@ -1,0 +1,14 @@
+using Mesh.Core.Identity;
+using Microsoft.Extensions.Logging;
+
+namespace Mesh.Xds.CertificateAuthority;
+
+/// <summary>What the clients of certificate authorities say. Ids 4100 to 4199; an id that dies is not used again.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(4101, LogLevel.Warning, "The roots {Path} cannot be used, the connection to the authority stays as it is: {Reason}")]
+    public static partial void RootsUnusable(this ILogger logger, string path, string reason);
+
+    [LoggerMessage(4102, LogLevel.Information, "{TrustDomain} has {Count} roots from the authority")]
+    public static partial void RootsChanged(this ILogger logger, TrustDomain trustDomain, int count);
+}

@@ -1,0 +1,56 @@
+using System.Collections.Immutable;
+
+namespace Mesh.Xds.Client;
+
+/// <summary>Takes in what a server sends of one type.</summary>
+/// <typeparam name="T">What a resource is to the program.</typeparam>
+public interface IXdsHandler<T>
+{
+    /// <summary>Applies one message of the server: removals first, then the rest. Called for one message at a time; the answer is sent when it returns.</summary>
+    /// <remarks>An exception refuses the whole message: nothing of it counts as held, and the server is told the exception's message.</remarks>
+    void Apply(XdsUpdate<T> update);
+}
+
+/// <summary>One message of the server, without the resources that could not be read: those are refused already.</summary>
+/// <typeparam name="T">What a resource is to the program.</typeparam>
+public sealed class XdsUpdate<T>
+{
+    private readonly List<(string Name, string Reason)> _refused = [];
+    private readonly HashSet<string> _withoutEffect = [];
+
+    internal XdsUpdate(ImmutableArray<XdsResource<T>> changed, ImmutableArray<string> removed)
+    {
+        Changed = changed;
+        Removed = removed;
+    }
+
+    /// <summary>Added and changed resources, each name once.</summary>
+    public ImmutableArray<XdsResource<T>> Changed { get; }
+
+    /// <summary>Names of resources that are gone, or that were asked for and do not exist.</summary>
+    public ImmutableArray<string> Removed { get; }
+
+    internal IReadOnlyList<(string Name, string Reason)> Refused => _refused;
+
+    /// <summary>Refuses a resource: it was not applied, and what was held before under its name still is.</summary>
+    /// <param name="resource">One of <see cref="Changed"/>.</param>
+    /// <param name="reason">What is wrong, which field, what is allowed; for whoever runs the control plane.</param>
+    public void Refuse(XdsResource<T> resource, string reason)
+    {
+        Report(resource, reason);
+        _withoutEffect.Add(resource.Name);
+    }
+
+    /// <summary>Tells the server that a resource has a fault, though it was applied in some way that is safe.</summary>
+    /// <param name="resource">One of <see cref="Changed"/>.</param>
+    /// <param name="reason">What is wrong, which field, what is allowed; for whoever runs the control plane.</param>
+    public void Report(XdsResource<T> resource, string reason)
+    {
+        ArgumentNullException.ThrowIfNull(resource);
+        _refused.Add((resource.Name, reason));
+    }
+
+    internal bool HadEffect(string name) => !_withoutEffect.Contains(name);
+
+    internal bool IsReported(string name) => _refused.Exists(one => one.Name == name);
+}

@@ -1,0 +1,150 @@
+using Mesh.Core.Workloads;
+using Mesh.Xds.Client;
+
+namespace Mesh.Xds.Workloads;
+
+/// <summary>Keeps a <see cref="MeshState"/> as the control plane of an Istio ambient mesh describes it (ztunnel §5.3, §5.8).</summary>
+/// <remarks>Each message of the server is published as one snapshot: nobody sees a service without its endpoints, or half of a change.</remarks>
+public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAuthorization>
+{
+    /// <summary>The type URL of workloads and services.</summary>
+    public const string AddressTypeUrl = "type.googleapis.com/istio.workload.Address";
+
+    /// <summary>The type URL of L4 authorization policies.</summary>
+    public const string AuthorizationTypeUrl = "type.googleapis.com/istio.security.Authorization";
+
+    private readonly MeshState _state;
+    private readonly AddressReader _addresses = new();
+
+    // Only of resources whose name is not that of what they hold; by it alone a removal would not find them.
+    private readonly Dictionary<string, object> _addressKeys = [];
+    private readonly Dictionary<string, string> _policyKeys = [];
+
+    /// <summary>Prepares to fill a state.</summary>
+    public MeshResources(MeshState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        _state = state;
+        AddressType = new XdsResourceType<MeshAddress>(AddressTypeUrl, (_, octets) => _addresses.Read(octets.Span)) { NamesOf = address => address.Names };
+    }
+
+    /// <summary>Workloads and services.</summary>
+    public XdsResourceType<MeshAddress> AddressType { get; }
+
+    /// <summary>L4 authorization policies.</summary>
+    public static XdsResourceType<MeshAuthorization> AuthorizationType { get; } = new(AuthorizationTypeUrl, (name, octets) => AuthorizationReader.Read(name, octets.Span));
+
+    /// <summary>Wants both types, in the order in which Istio's ztunnel asks for them.</summary>
+    /// <param name="client">Where from.</param>
+    /// <param name="onDemand">Whether workloads and services are asked for by name; policies always come all.</param>
+    /// <returns>The subscription to workloads and services.</returns>
+    public XdsSubscription<MeshAddress> SubscribeTo(XdsClient client, bool onDemand = false)
+    {
+        ArgumentNullException.ThrowIfNull(client);
+        var addresses = client.Subscribe(AddressType, this, onDemand ? XdsSubscriptionMode.OnDemand : XdsSubscriptionMode.Wildcard);
+        client.Subscribe(AuthorizationType, this);
+        return addresses;
+    }
+
+    /// <inheritdoc/>
+    public void Apply(XdsUpdate<MeshAddress> update)
+    {
+        ArgumentNullException.ThrowIfNull(update);
+        _state.Update(editor =>
+        {
+            foreach (var name in update.Removed)
+            {
+                Remove(editor, name);
+            }
+
+            foreach (var resource in update.Changed)
+            {
+                // What the name stood for may be another thing now.
+                if (_addressKeys.ContainsKey(resource.Name))
+                {
+                    Remove(editor, resource.Name);
+                }
+
+                if (resource.Value.Workload is { } workload)
+                {
+                    editor.Upsert(workload);
+                    Remember(resource.Name, workload.Uid, workload.Uid);
+                }
+                else if (resource.Value.Service is { } service)
+                {
+                    editor.Upsert(service);
+                    Remember(resource.Name, service.Key.ToString(), service.Key);
+                }
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    public void Apply(XdsUpdate<MeshAuthorization> update)
+    {
+        ArgumentNullException.ThrowIfNull(update);
+        var before = _state.Current.Policies;
+        _state.Update(editor =>
+        {
+            foreach (var name in update.Removed)
+            {
+                editor.RemovePolicy(_policyKeys.Remove(name, out var key) ? key : name);
+            }
+
+            foreach (var resource in update.Changed)
+            {
+                var (policy, fault, isReadable) = resource.Value;
+                if (!isReadable && before.TryGet(policy.Key, out _))
+                {
+                    // The last good one is closer to what was meant than a door that is shut to all.
+                    update.Refuse(resource, fault!);
+                    continue;
+                }
+
+                if (_policyKeys.Remove(resource.Name, out var old))
+                {
+                    editor.RemovePolicy(old);
+                }
+
+                editor.Upsert(policy);
+                if (resource.Name != policy.Key)
+                {
+                    _policyKeys[resource.Name] = policy.Key;
+                }
+
+                if (fault is not null)
+                {
+                    update.Report(resource, fault);
+                }
+            }
+        });
+    }
+
+    private void Remove(MeshEditor editor, string name)
+    {
+        switch (_addressKeys.Remove(name, out var key) ? key : null)
+        {
+            case string uid:
+                editor.RemoveWorkload(uid);
+                return;
+            case NamespacedHostname service:
+                editor.RemoveService(service);
+                return;
+        }
+
+        // ztunnel §5.8: a UID first, then a service.
+        var slash = name.IndexOf('/', StringComparison.Ordinal);
+        if (!editor.RemoveWorkload(name) && slash >= 0)
+        {
+            editor.RemoveService(new NamespacedHostname(name[..slash], name[(slash + 1)..]));
+        }
+    }
+
+    private void Remember(string name, string usual, object key)
+    {
+        if (name != usual)
+        {
+            _addressKeys[name] = key;
+        }
+    }
+}
