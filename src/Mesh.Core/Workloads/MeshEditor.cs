@@ -19,6 +19,7 @@ public sealed class MeshEditor
     private readonly ImmutableDictionary<string, PrefixTree<Service>>.Builder _servicesByRange;
     private readonly Dictionary<string, L4Authorization> _policies = [];
     private readonly HashSet<string> _removedPolicies = [];
+    private readonly HashSet<string> _touchedWorkloads = [];
 
     internal MeshEditor(MeshSnapshot before)
     {
@@ -34,12 +35,15 @@ public sealed class MeshEditor
         _servicesByRange = before.ServicesByRange.ToBuilder();
     }
 
+    internal IReadOnlyCollection<string> TouchedWorkloads => _touchedWorkloads;
+
     /// <summary>Adds a workload, or replaces the one with its UID.</summary>
     public void Upsert(Workload workload)
     {
         ArgumentNullException.ThrowIfNull(workload);
         RemoveWorkload(workload.Uid);
         _workloadsByUid.Add(workload.Uid, workload);
+        _touchedWorkloads.Add(workload.Uid);
         Add(_workloadsByName, new WorkloadName(workload.Namespace, workload.Name), workload);
         if (workload.Hostname.Length > 0)
         {
@@ -67,6 +71,7 @@ public sealed class MeshEditor
             return false;
         }
 
+        _touchedWorkloads.Add(uid);
         Remove(_workloadsByName, new WorkloadName(workload.Namespace, workload.Name), workload);
         if (workload.Hostname.Length > 0)
         {

@@ -25,7 +25,7 @@ public sealed class MeshState
             var before = _current;
             var editor = new MeshEditor(before);
             edit(editor);
-            Publish_NeedsLock(before, editor.ToSnapshot());
+            Publish_NeedsLock(before, editor.ToSnapshot(), editor.TouchedWorkloads);
         }
     }
 
@@ -51,11 +51,11 @@ public sealed class MeshState
         var next = editor.ToSnapshot();
         lock (_writer)
         {
-            Publish_NeedsLock(_current, next);
+            Publish_NeedsLock(_current, next, _current.WorkloadsByUid.Keys.Concat(next.WorkloadsByUid.Keys).Distinct());
         }
     }
 
-    private void Publish_NeedsLock(MeshSnapshot before, MeshSnapshot after)
+    private void Publish_NeedsLock(MeshSnapshot before, MeshSnapshot after, IEnumerable<string> workloads)
     {
         if (ReferenceEquals(before, after))
         {
@@ -65,7 +65,7 @@ public sealed class MeshState
         Volatile.Write(ref _current, after);
 
         // One subscriber's fault must not keep the change from the others: some of them enforce it.
-        var change = new MeshChange(before, after);
+        var change = new MeshChange(before, after, workloads);
         var faults = new List<Exception>();
         foreach (var subscriber in Changed?.GetInvocationList().Cast<EventHandler<MeshChange>>() ?? [])
         {
@@ -89,7 +89,8 @@ public sealed class MeshState
 /// <summary>A published change.</summary>
 /// <param name="Before">The mesh before it.</param>
 /// <param name="After">The mesh since.</param>
-public sealed record MeshChange(MeshSnapshot Before, MeshSnapshot After)
+/// <param name="Workloads">The UIDs of the workloads that were added, replaced or removed; in proportion to the change, not to the mesh.</param>
+public sealed record MeshChange(MeshSnapshot Before, MeshSnapshot After, IEnumerable<string> Workloads)
 {
     /// <summary>Whether authorization policies are among what changed, so that open connections must be judged anew (ztunnel §9.4).</summary>
     public bool PoliciesChanged => !ReferenceEquals(Before.Policies, After.Policies);
