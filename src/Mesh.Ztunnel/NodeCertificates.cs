@@ -19,7 +19,7 @@ internal sealed class NodeCertificates : IDisposable
         _certificates = certificates;
         state.Changed += OnChanged;
         var mesh = state.Current;
-        OnChanged(null, new MeshChange(MeshSnapshot.Empty, mesh, [.. mesh.Workloads.Select(workload => workload.Uid)]));
+        OnChanged(null, new MeshChange(MeshSnapshot.Empty, mesh, MeshKeys.Of(mesh)));
     }
 
     public void Dispose() => _state.Changed -= OnChanged;
@@ -28,7 +28,7 @@ internal sealed class NodeCertificates : IDisposable
     {
         lock (_gate)
         {
-            foreach (var uid in change.Workloads)
+            foreach (var uid in change.Keys.Workloads)
             {
                 var before = IdentityOf(change.Before.FindWorkload(uid));
                 var after = IdentityOf(change.After.FindWorkload(uid));

@@ -20,6 +20,7 @@ public sealed class MeshEditor
     private readonly Dictionary<string, L4Authorization> _policies = [];
     private readonly HashSet<string> _removedPolicies = [];
     private readonly HashSet<string> _touchedWorkloads = [];
+    private readonly HashSet<NamespacedHostname> _touchedServices = [];
 
     internal MeshEditor(MeshSnapshot before)
     {
@@ -35,7 +36,7 @@ public sealed class MeshEditor
         _servicesByRange = before.ServicesByRange.ToBuilder();
     }
 
-    internal IReadOnlyCollection<string> TouchedWorkloads => _touchedWorkloads;
+    internal MeshKeys Changed => new(_touchedWorkloads, _touchedServices, _policies.Keys.Union(_removedPolicies));
 
     /// <summary>Adds a workload, or replaces the one with its UID.</summary>
     public void Upsert(Workload workload)
@@ -97,6 +98,7 @@ public sealed class MeshEditor
         ArgumentNullException.ThrowIfNull(service);
         RemoveService(service.Key);
         _servicesByKey.Add(service.Key, service);
+        _touchedServices.Add(service.Key);
         Add(_servicesByHostname, service.Hostname, service);
         foreach (var vip in service.Vips.Distinct())
         {
@@ -118,6 +120,7 @@ public sealed class MeshEditor
             return false;
         }
 
+        _touchedServices.Add(key);
         Remove(_servicesByHostname, service.Hostname, service);
         foreach (var vip in service.Vips.Distinct())
         {

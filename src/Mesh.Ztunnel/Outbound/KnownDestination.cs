@@ -34,7 +34,7 @@ internal sealed class KnownDestination(ProxyContext context)
     private bool IsKnown(NetworkAddress address)
     {
         var mesh = context.State.Current;
-        return mesh.FindWorkload(address) is not null || mesh.HasService(address);
+        return mesh.FindWorkload(address) is not null || mesh.ServicesAt(address).Count > 0;
     }
 
     private bool IsKnown(NamespacedHostname hostname)
