@@ -20,7 +20,7 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
     private static readonly X500DistinguishedName RootName = new("CN=Mesh development root");
     private static readonly TimeSpan RootLifetime = TimeSpan.FromDays(3650);
 
-    // Machines that share a root may disagree a little about the time.
+    // Machines that share a root may disagree a little about the time; what lives shortly is dated back by less.
     private static readonly TimeSpan ClockSkew = TimeSpan.FromMinutes(1);
 
     private const string LockFile = ".lock";
@@ -111,7 +111,7 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
         }
     }
 
-    /// <summary>Makes a key and signs a certificate for <paramref name="identity"/>, valid from a minute ago. The caller owns the result.</summary>
+    /// <summary>Makes a key and signs a certificate for <paramref name="identity"/>, valid from a minute ago or a tenth of its lifetime. The caller owns the result.</summary>
     public WorkloadCertificate Issue(SpiffeId identity)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -119,7 +119,7 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
         return new WorkloadCertificate(certificate.CopyWithPrivateKey(key));
     }
 
-    /// <summary>Signs a certificate of a workload for a key that somebody else has, valid from a minute ago. The caller owns the result.</summary>
+    /// <summary>Signs a certificate of a workload for a key that somebody else has, valid from a minute ago or a tenth of its lifetime. The caller owns the result.</summary>
     /// <param name="identity">The identity. That the key's owner may have it, is for the caller to know.</param>
     /// <param name="key">The public key.</param>
     /// <param name="lifetime">How long it is to be valid; not longer than the root is.</param>
@@ -168,7 +168,7 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
 
         // Not longer than the root, either way: its maker's clock may be ahead of ours.
         var now = _time.GetUtcNow();
-        var notBefore = Later(now - ClockSkew, new DateTimeOffset(_root.NotBefore.ToUniversalTime()));
+        var notBefore = Later(now - (lifetime / 10 < ClockSkew ? lifetime / 10 : ClockSkew), new DateTimeOffset(_root.NotBefore.ToUniversalTime()));
         var notAfter = Earlier(now + lifetime, new DateTimeOffset(_root.NotAfter.ToUniversalTime()));
         if (notBefore >= notAfter)
         {

@@ -346,7 +346,7 @@ public sealed class WorkloadCertificates : IAsyncDisposable
         {
             entry.Failures = 0;
             entry.Certificate = issued;
-            entry.Due = Later(issued.RefreshAt, now + ShortestRenewal);
+            entry.Due = Later(RenewalOf(issued, now), now + ShortestRenewal);
             return entry.TakeWaiters();
         }
 
@@ -361,6 +361,9 @@ public sealed class WorkloadCertificates : IAsyncDisposable
         entry.Certificate = null;
         return entry.TakeWaiters();
     }
+
+    // An authority that dates certificates back, for clocks that differ, would have short ones renewed without end.
+    private static DateTimeOffset RenewalOf(WorkloadCertificate issued, DateTimeOffset now) => issued.RefreshAt > now ? issued.RefreshAt : now + ((issued.NotAfter - now) / 2);
 
     private TimeSpan NextBackoff_NeedsLock(int failures)
     {

@@ -47,6 +47,8 @@ internal sealed class ScriptedAuthority(FakeTimeProvider time) : ICertificateAut
 
         public Task<WorkloadCertificate> Answered => _answer.Task;
 
+        public void Grant(WorkloadCertificate certificate) => _answer.SetResult(certificate);
+
         public void Grant() => _answer.SetResult(authority.Sign(identity));
 
         public void GrantAs(SpiffeId other) => _answer.SetResult(authority.Sign(other));
