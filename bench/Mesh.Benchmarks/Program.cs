@@ -26,6 +26,22 @@ if (args is ["pods"])
     return;
 }
 
+switch (args)
+{
+    case ["control-plane", .. var parts]:
+        await ControlPlaneLoad.ReportAsync(parts);
+        return;
+    case ["control-plane-ztunnel", var address, var root]:
+        await ControlPlaneLoad.RunZtunnelAsync(address, root);
+        return;
+    case ["control-plane-pings", ..]:
+        await ControlPlaneLoad.RunPingsAsync();
+        return;
+    case ["control-plane-clients", var address, var root]:
+        await ControlPlaneLoad.RunClientsAsync(address, root);
+        return;
+}
+
 // In this process: the machines that this runs on may not restore packages for a generated project.
 var config = DefaultConfig.Instance
     .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance))
