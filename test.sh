@@ -5,12 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # program:package
-needed=(apache2:apache2-bin chromium:chromium curl:curl dig:bind9-dnsutils dnsmasq:dnsmasq-base go:golang-go ip:iproute2 iptables:iptables kill:procps nghttp:nghttp2-client nghttpx:nghttp2-proxy nginx:nginx-light node:nodejs nsenter:util-linux openssl:openssl promtool:prometheus python3:python3 redis-cli:redis-tools redis-server:redis-server sysctl:procps tshark:tshark)
+needed=(apache2:apache2-bin chromium:chromium curl:curl dig:bind9-dnsutils dnsmasq:dnsmasq-base go:golang-go ip:iproute2 iptables:iptables kill:procps nghttp:nghttp2-client nghttpx:nghttp2-proxy nginx:nginx-light node:nodejs nsenter:util-linux openssl:openssl promtool:prometheus protoc:protobuf-compiler python3:python3 redis-cli:redis-tools redis-server:redis-server sysctl:procps tshark:tshark)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" > /dev/null || missing+=("${pair##*:}")
 done
 /usr/bin/python3 -c 'import h2' 2> /dev/null || missing+=(python3-h2)
+/usr/bin/python3 -c 'import grpc, google.protobuf' 2> /dev/null || missing+=(python3-grpcio python3-protobuf)
 [ -d /usr/share/gocode/src/golang.org/x/net/http2 ] || missing+=(golang-golang-x-net-dev)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
     echo "installing ${missing[*]}"
