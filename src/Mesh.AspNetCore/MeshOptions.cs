@@ -12,6 +12,10 @@ public sealed class MeshOptions
     /// <summary>The identity of the application. Required, of the form <c>spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT</c>.</summary>
     public SpiffeId? Identity { get; set; }
 
+    /// <summary>Other names of the trust domain of <see cref="Identity"/>: a peer of theirs is taken for the workload of the same path, by peers' certificates and by policies. Default: none.</summary>
+    /// <remarks>The peer's claims still are those that it has proved, under the name that it has proved.</remarks>
+    public TrustDomainAliases TrustDomainAliases { get; set; } = TrustDomainAliases.None;
+
     /// <summary>The UID of the application's workload in the <see cref="MeshState"/>, for policies and load balancing that depend on it; null when it is not in there.</summary>
     /// <remarks>When it is set, the state must hold that workload, with this identity; as long as it does not, nothing is accepted and nothing sent.</remarks>
     public string? WorkloadUid { get; set; }
@@ -38,7 +42,7 @@ public sealed class MeshOptions
         if (WorkloadUid is { } uid)
         {
             // Its policies must not be passed over because it is not there yet, or is somebody else's.
-            return mesh.FindWorkload(uid) is { } known && known.Identity == Identity ? known : null;
+            return mesh.FindWorkload(uid) is { } known && TrustDomainAliases.AreSame(Identity!.TrustDomain, known.Identity, Identity) ? known : null;
         }
 
         return new Workload

@@ -44,7 +44,8 @@ public static class MeshServiceCollectionExtensions
                 provider.GetRequiredService<IOptions<MeshOptions>>().Value.Hbone,
                 provider.GetRequiredService<TransportFactory>(),
                 provider.GetRequiredService<TimeProvider>(),
-                provider.GetRequiredService<ILogger<HboneClient>>()),
+                provider.GetRequiredService<ILogger<HboneClient>>(),
+                provider.GetRequiredService<IOptions<MeshOptions>>().Value.TrustDomainAliases),
             provider.GetRequiredService<IOptions<MeshOptions>>().Value.Pool));
         services.TryAddSingleton<MeshConnector>();
         services.TryAddEnumerable(ServiceDescriptor.Singleton<IConnectionListenerFactory, HboneConnectionListenerFactory>());

@@ -41,7 +41,9 @@ internal sealed class WorkloadProxy : IWorkloadProxy
             _dns = options.DnsProxyEnabled && context.Transport is SocketTransportFactory sockets ? StartDns(context, sockets, address) : null;
             _connections = new ConnectionTracker(context.State);
             _pool = new HbonePool(
-                new HboneClient(context.Certificates, options.Hbone, context.Transport, context.Time, context.Loggers.CreateLogger<HboneClient>()), options.Pool);
+                new HboneClient(
+                    context.Certificates, options.Hbone, context.Transport, context.Time, context.Loggers.CreateLogger<HboneClient>(), options.TrustDomainAliases),
+                options.Pool);
             _inbound = inbound is null ? null : new InboundProxy(context, _connections, inbound);
             _passthrough = passthrough is null ? null : new InboundPassthrough(context, _connections, passthrough);
             _outbound = outbound is null ? null : new OutboundProxy(context, _connections, _pool, outbound, socks5);

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using Mesh.Core.Configuration;
+using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
 using Mesh.Ztunnel.Dns;
@@ -64,6 +65,7 @@ internal sealed class ZtunnelEnvironment
         ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
         ("MESH_LISTEN_ADDRESS", "all", "address that listeners bind to; DNS, SOCKS5 and administration only if it is a loopback address"),
         ("CRL_PATH", "-", "file of certificate revocation lists, PEM or DER; edits take effect while running, on open connections too"),
+        ("TRUST_DOMAIN_ALIASES", "-", "other names of the workloads' trust domain, separated by commas: peers of them are taken for the workloads of the same path"),
         ("MESH_ADMIN_PORT", "15000", "port of the page and commands of administration, on the loopback addresses, or MESH_LISTEN_ADDRESS if it is one; off for none"),
         ("MESH_STATS_PORT", "15020", "port of the metrics; off for none"),
         ("NODE_NAME", "any", "node that the workload runs on"),
@@ -122,6 +124,7 @@ internal sealed class ZtunnelEnvironment
         ReadLocalConfiguration();
         DevelopmentCaDirectory = Required("MESH_DEVELOPMENT_CA", "a directory");
         Options.RevocationListPath = Value("CRL_PATH");
+        ReadTrustDomainAliases();
         Options.NodeName = Value("NODE_NAME");
         Options.Network = Value("NETWORK") ?? "";
         Options.ListenAddress = Address("MESH_LISTEN_ADDRESS");
@@ -168,6 +171,19 @@ internal sealed class ZtunnelEnvironment
         if (Value("LOCAL_XDS_PATH") is { } path)
         {
             Fault("LOCAL_XDS_PATH", path, "nothing, as LOCAL_XDS is set too");
+        }
+    }
+
+    private void ReadTrustDomainAliases()
+    {
+        const string Name = "TRUST_DOMAIN_ALIASES";
+        if (TrustDomainAliases.TryParse(Value(Name), out var aliases, out var error))
+        {
+            Options.TrustDomainAliases = aliases;
+        }
+        else
+        {
+            Fault(Name, Value(Name)!, $"trust domains, separated by commas ({error})");
         }
     }
 

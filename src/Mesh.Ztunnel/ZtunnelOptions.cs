@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Mesh.Core.Identity;
 using Mesh.Hbone;
 using Mesh.Hbone.Client;
 using Mesh.Hbone.Transport;
@@ -46,6 +47,9 @@ public sealed class ZtunnelOptions
 
     /// <summary>A file of certificate revocation lists, PEM or DER, that is looked at again and again; null for none.</summary>
     public string? RevocationListPath { get; set; }
+
+    /// <summary>Other names of the workloads' trust domain: a peer of theirs is taken for the workload of the same path, by peers' certificates and by policies. Default: none.</summary>
+    public TrustDomainAliases TrustDomainAliases { get; set; } = TrustDomainAliases.None;
 
     /// <summary>The node that it runs on; null to take its workloads to be on any.</summary>
     public string? NodeName { get; set; }

@@ -66,9 +66,15 @@ internal sealed class Shop : IAsyncDisposable
     }
 
     /// <summary>A client with an identity; it finds the cart in the state, or is given a waypoint.</summary>
-    public HttpClient Client(string serviceAccount, MeshWaypoint? waypoint = null)
+    public HttpClient Client(string serviceAccount, MeshWaypoint? waypoint = null, Action<MeshOptions>? configure = null)
     {
-        var client = Services(serviceAccount, services => services.AddHttpClient("cart", client => client.BaseAddress = new Uri($"http://{CartHost}/")).AddMesh(waypoint))
+        var client = Services(
+            serviceAccount,
+            services =>
+            {
+                services.AddHttpClient("cart", client => client.BaseAddress = new Uri($"http://{CartHost}/")).AddMesh(waypoint);
+                services.Configure<MeshOptions>(options => configure?.Invoke(options));
+            })
             .GetRequiredService<IHttpClientFactory>().CreateClient("cart");
         client.Timeout = TimeSpan.FromSeconds(20);
         return client;

@@ -29,9 +29,11 @@ internal sealed class TwoNodes : IAsyncDisposable
     private readonly EchoServer _application;
 
     private readonly (string Name, string Value)[] _settings;
+    private readonly string _webTrustDomain;
 
-    private TwoNodes((string Name, string Value)[] settings)
+    private TwoNodes(string webTrustDomain, (string Name, string Value)[] settings)
     {
+        _webTrustDomain = webTrustDomain;
         _settings = settings;
         WebAddress = IPAddress.Parse($"127.77.{_network}.1");
         CartAddress = IPAddress.Parse($"127.77.{_network}.2");
@@ -54,9 +56,12 @@ internal sealed class TwoNodes : IAsyncDisposable
     public string File => Path.Combine(_directory.FullName, "mesh.yaml");
 
     /// <summary>Starts both, with further settings.</summary>
-    public static async Task<TwoNodes> StartAsync(params (string Name, string Value)[] settings)
+    public static Task<TwoNodes> StartAsync(params (string Name, string Value)[] settings) => StartAsync("cluster.local", settings);
+
+    /// <summary>Starts both, web in a trust domain that need not be that of cart, with further settings.</summary>
+    public static async Task<TwoNodes> StartAsync(string webTrustDomain, params (string Name, string Value)[] settings)
     {
-        var nodes = new TwoNodes(settings);
+        var nodes = new TwoNodes(webTrustDomain, settings);
         var ready = settings.Contains(("LOG_FORMAT", "json")) ? "\"message\":\"ready\"" : "\tready";
         try
         {
@@ -77,7 +82,7 @@ internal sealed class TwoNodes : IAsyncDisposable
         File,
         $$$"""
         workloads:
-        - {uid: web, name: web-0, namespace: shop, serviceAccount: web, workloadIps: [{{{WebAddress}}}], protocol: HBONE, services: {}}
+        - {uid: web, name: web-0, namespace: shop, serviceAccount: web, trustDomain: {{{_webTrustDomain}}}, workloadIps: [{{{WebAddress}}}], protocol: HBONE, services: {}}
         - uid: cart
           name: cart-0
           namespace: shop

@@ -22,7 +22,17 @@ public sealed class ZtunnelEnvironmentTests
         Assert.False(options.Socks5Enabled);
         Assert.True(options.ResponseBaggage);
         Assert.Null(options.ListenAddress);
+        Assert.Empty(options.TrustDomainAliases.Names);
     }
+
+    [Fact]
+    public void Trust_domain_aliases_are_separated_by_commas() =>
+        Assert.Equal("old.example, partner.example", Read(("TRUST_DOMAIN_ALIASES", "old.example, partner.example")).Options.TrustDomainAliases.ToString());
+
+    [Fact]
+    public void A_wrong_trust_domain_alias_is_told() => Assert.Equal(
+        ["TRUST_DOMAIN_ALIASES is 'old.example,*.example'; allowed: trust domains, separated by commas (trust domain '*.example' contains '*'; allowed are a-z, 0-9, '.', '-', '_')"],
+        Read(("TRUST_DOMAIN_ALIASES", "old.example,*.example")).Errors);
 
     [Fact]
     public void Each_setting_reaches_its_option()

@@ -20,7 +20,7 @@ public sealed record MeshWaypoint(IPEndPoint EndPoint, params ImmutableArray<Spi
 /// <param name="pool">The connections.</param>
 public sealed class MeshConnector(IOptions<MeshOptions> options, MeshState state, HbonePool pool)
 {
-    private readonly OutboundPlanner _planner = new(options.Value.HbonePort, static _ => false);
+    private readonly OutboundPlanner _planner = new(options.Value.HbonePort, static _ => false, options.Value.TrustDomainAliases);
 
     // One for all, which takes turns.
     private readonly Random _random = new();

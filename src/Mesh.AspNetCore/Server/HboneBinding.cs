@@ -97,7 +97,11 @@ internal sealed class HboneBinding(IPEndPoint endPoint)
         using (request)
         {
             // The client dials the mesh's port; what policies speak of is the application's.
-            var connection = new L4Connection(request.RemoteEndPoint.Address, request.PeerIdentity, new IPEndPoint(request.LocalEndPoint.Address, options.ApplicationPort));
+            var connection = new L4Connection(
+                request.RemoteEndPoint.Address,
+                request.PeerIdentity,
+                new IPEndPoint(request.LocalEndPoint.Address, options.ApplicationPort),
+                options.TrustDomainAliases.OtherNamesOf(options.Identity!.TrustDomain, request.PeerIdentity));
             if ((Refusal(request, options) ?? Denial(options, state.Current, connection)) is { } refusal)
             {
                 logger.RequestRefused(request.PeerIdentity, request.Authority, refusal.Status, refusal.Reason);

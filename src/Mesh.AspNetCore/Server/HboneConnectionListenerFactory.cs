@@ -43,6 +43,7 @@ internal sealed class HboneConnectionListenerFactory(
         {
             Certificate = stop => certificates.GetAsync(identity, cancellationToken: stop),
             Trust = certificates.TrustBundle,
+            Aliases = options.Value.TrustDomainAliases,
             Hbone = options.Value.Hbone,
             Time = time,
             Logger = logger,

@@ -35,6 +35,8 @@ public sealed class SpiffeId : IEquatable<SpiffeId>
     /// <summary>The ID without <c>spiffe://</c>: what authorization policies call a principal (ztunnel §9.3). Allocates nothing.</summary>
     public ReadOnlySpan<char> Principal => _text.AsSpan(Scheme.Length);
 
+    internal ReadOnlySpan<char> PathSpan => _text.AsSpan(Scheme.Length + TrustDomain.Name.Length);
+
     /// <summary>Makes the ID that Istio gives to a Kubernetes service account.</summary>
     /// <exception cref="FormatException">A part is not a valid path segment; the message names it.</exception>
     public static SpiffeId ForServiceAccount(TrustDomain trustDomain, string @namespace, string serviceAccount)
@@ -84,6 +86,9 @@ public sealed class SpiffeId : IEquatable<SpiffeId>
         id = new SpiffeId(text, trustDomain, ns, serviceAccount);
         return true;
     }
+
+    /// <summary>The same path in another trust domain. A name to compare with, which no certificate need have: it may be longer than <see cref="MaxLength"/>.</summary>
+    internal SpiffeId In(TrustDomain trustDomain) => new($"{Scheme}{trustDomain.Name}{PathSpan}", trustDomain, Namespace, ServiceAccount);
 
     /// <inheritdoc/>
     public bool Equals(SpiffeId? other) => other is not null && string.Equals(_text, other._text, StringComparison.Ordinal);

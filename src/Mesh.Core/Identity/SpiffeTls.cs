@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography;
@@ -14,18 +15,21 @@ public static class SpiffeTls
     // ztunnel §3.1: no ChaCha20.
     private static readonly TlsCipherSuite[] CipherSuites = [TlsCipherSuite.TLS_AES_256_GCM_SHA384, TlsCipherSuite.TLS_AES_128_GCM_SHA256];
 
-    /// <summary>Options for the accepting side: the client must have a certificate of the same trust domain as <paramref name="certificate"/>.</summary>
+    /// <summary>Options for the accepting side: the client must have a certificate of the same trust domain as <paramref name="certificate"/>, or of an alias of it.</summary>
     /// <param name="certificate">What the server presents.</param>
     /// <param name="trust">The roots that the client's chain must end in.</param>
     /// <param name="peer">Filled by the handshake: who the client is, or why it was rejected.</param>
     /// <param name="time">The clock that validity is judged by.</param>
-    public static SslServerAuthenticationOptions ServerOptions(WorkloadCertificate certificate, TrustBundle trust, PeerVerification peer, TimeProvider time)
+    /// <param name="aliases">Other names of the trust domain of <paramref name="certificate"/>; null for none. An alias without roots is held against those of that trust domain.</param>
+    public static SslServerAuthenticationOptions ServerOptions(
+        WorkloadCertificate certificate, TrustBundle trust, PeerVerification peer, TimeProvider time, TrustDomainAliases? aliases = null)
     {
         ArgumentNullException.ThrowIfNull(certificate);
         ArgumentNullException.ThrowIfNull(trust);
         ArgumentNullException.ThrowIfNull(peer);
         ArgumentNullException.ThrowIfNull(time);
-        var trustDomain = certificate.Identity.TrustDomain;
+        aliases ??= TrustDomainAliases.None;
+        var own = certificate.Identity.TrustDomain;
         return new SslServerAuthenticationOptions
         {
             ServerCertificateContext = certificate.TlsContext,
@@ -36,30 +40,33 @@ public static class SpiffeTls
             AllowRenegotiation = false,
             EncryptionPolicy = EncryptionPolicy.RequireEncryption,
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-            CertificateChainPolicy = ChainPolicy(trust.RootsOf(trustDomain), ClientAuthentication, time),
+            CertificateChainPolicy = ChainPolicy(aliases.RootsOfAllNames(trust, own, own), ClientAuthentication, time),
             CipherSuitesPolicy = Suites(),
-            RemoteCertificateValidationCallback = (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, trust, peer, id =>
-                id.TrustDomain == trustDomain
+            RemoteCertificateValidationCallback = (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, id => aliases.RootsOf(trust, own, id.TrustDomain), trust.RevocationLists, peer, id =>
+                aliases.AreSame(own, own, id.TrustDomain)
                     ? null
-                    : (PeerRejection.WrongTrustDomain, $"peer identity {id} is not of the trust domain {trustDomain}")),
+                    : (PeerRejection.WrongTrustDomain, $"peer identity {id} is not of the trust domain {own}{AliasText(aliases)}")),
         };
     }
 
-    /// <summary>Options for the connecting side: the server must be one of <paramref name="expected"/>.</summary>
+    /// <summary>Options for the connecting side: the server must be one of <paramref name="expected"/>, under any alias.</summary>
     /// <param name="certificate">What the client presents.</param>
     /// <param name="trust">The roots that the server's chain must end in.</param>
     /// <param name="expected">The accepted identities; an empty list accepts nobody.</param>
     /// <param name="peer">Filled by the handshake: who the server is, or why it was rejected.</param>
     /// <param name="time">The clock that validity is judged by.</param>
+    /// <param name="aliases">Other names of the trust domain of <paramref name="certificate"/>; null for none. An alias without roots is held against those of that trust domain.</param>
     public static SslClientAuthenticationOptions ClientOptions(
-        WorkloadCertificate certificate, TrustBundle trust, IReadOnlyList<SpiffeId> expected, PeerVerification peer, TimeProvider time)
+        WorkloadCertificate certificate, TrustBundle trust, IReadOnlyList<SpiffeId> expected, PeerVerification peer, TimeProvider time, TrustDomainAliases? aliases = null)
     {
         ArgumentNullException.ThrowIfNull(certificate);
         ArgumentNullException.ThrowIfNull(trust);
         ArgumentNullException.ThrowIfNull(expected);
         ArgumentNullException.ThrowIfNull(peer);
         ArgumentNullException.ThrowIfNull(time);
-        var roots = expected.Select(id => id.TrustDomain).Distinct().SelectMany(trustDomain => trust.RootsOf(trustDomain));
+        aliases ??= TrustDomainAliases.None;
+        var own = certificate.Identity.TrustDomain;
+        var roots = expected.Select(id => id.TrustDomain).Distinct().SelectMany(trustDomain => aliases.RootsOfAllNames(trust, own, trustDomain));
         return new SslClientAuthenticationOptions
         {
             TargetHost = "",
@@ -72,16 +79,21 @@ public static class SpiffeTls
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
             CertificateChainPolicy = ChainPolicy(roots, ServerAuthentication, time),
             CipherSuitesPolicy = Suites(),
-            RemoteCertificateValidationCallback = (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, trust, peer, id =>
-                expected.Contains(id)
+            RemoteCertificateValidationCallback = (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, id => aliases.RootsOf(trust, own, id.TrustDomain), trust.RevocationLists, peer, id =>
+                expected.Any(one => aliases.AreSame(own, one, id))
                     ? null
-                    : (PeerRejection.UnexpectedIdentity, $"peer identity {id} is not one of the expected: {ExpectedText(expected)}")),
+                    : (PeerRejection.UnexpectedIdentity, $"peer identity {id} is not one of the expected: {ExpectedText(expected)}{AliasText(aliases)}")),
         };
     }
 
     // The order is that of the question a reader asks: who are you, may you be here, who says so. All must hold, so it costs no safety.
     private static bool Verify(
-        X509Certificate2? leaf, X509Chain? chain, TrustBundle trust, PeerVerification peer, Func<SpiffeId, (PeerRejection Rule, string Reason)?> accept)
+        X509Certificate2? leaf,
+        X509Chain? chain,
+        Func<SpiffeId, ImmutableArray<X509Certificate2>> roots,
+        RevocationLists revocationLists,
+        PeerVerification peer,
+        Func<SpiffeId, (PeerRejection Rule, string Reason)?> accept)
     {
         if (leaf is null || chain is null)
         {
@@ -99,18 +111,18 @@ public static class SpiffeTls
             return peer.Reject(refusal.Rule, refusal.Reason);
         }
 
-        if (CheckChain(leaf, chain, trust, identity) is { } fault)
+        if (CheckChain(leaf, chain, roots(identity), identity) is { } fault)
         {
             return peer.Reject(fault.Rule, $"certificate of {identity}: {fault.Reason}");
         }
 
         var links = CertificateLink.Of([.. chain.ChainElements.Select(element => element.Certificate)]);
-        return trust.RevocationLists.Find(links) is { } revoked
+        return revocationLists.Find(links) is { } revoked
             ? peer.Reject(PeerRejection.Revoked, $"certificate of {identity}: its chain holds the revoked serial number {revoked.SerialText}")
             : peer.Accept(identity, leaf, links);
     }
 
-    private static (PeerRejection Rule, string Reason)? CheckChain(X509Certificate2 leaf, X509Chain chain, TrustBundle trust, SpiffeId identity)
+    private static (PeerRejection Rule, string Reason)? CheckChain(X509Certificate2 leaf, X509Chain chain, ImmutableArray<X509Certificate2> roots, SpiffeId identity)
     {
         if (leaf.Extensions.OfType<X509BasicConstraintsExtension>().Any(constraints => constraints.CertificateAuthority))
         {
@@ -135,7 +147,7 @@ public static class SpiffeTls
         }
 
         var last = chain.ChainElements[^1].Certificate;
-        var known = trust.RootsOf(identity.TrustDomain).Any(root => root.RawDataMemory.Span.SequenceEqual(last.RawDataMemory.Span));
+        var known = roots.Any(root => root.RawDataMemory.Span.SequenceEqual(last.RawDataMemory.Span));
         if (status is not X509ChainStatusFlags.NoError || !known)
         {
             return chain.ChainElements.Count == 1 && leaf.SubjectName.RawData.AsSpan().SequenceEqual(leaf.IssuerName.RawData)
@@ -181,6 +193,8 @@ public static class SpiffeTls
 
     private static CipherSuitesPolicy? Suites() =>
         OperatingSystem.IsLinux() || OperatingSystem.IsMacOS() ? new CipherSuitesPolicy(CipherSuites) : null;
+
+    private static string AliasText(TrustDomainAliases aliases) => aliases.Names.IsEmpty ? "" : $" (aliases of ours: {aliases})";
 
     private static string ExpectedText(IReadOnlyList<SpiffeId> expected)
     {

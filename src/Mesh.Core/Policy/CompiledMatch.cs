@@ -41,12 +41,11 @@ internal sealed class CompiledMatch
     /// <summary>The first attribute that does not hold; null when all do.</summary>
     public MatchAttribute? FirstMiss(in L4Connection connection)
     {
-        var identity = connection.SourceIdentity;
-        var sourceNamespace = identity?.Namespace ?? "";
+        var sourceNamespace = connection.SourceIdentity?.Namespace ?? "";
         return Misses(Namespaces, !_match.Namespaces.IsEmpty && !AnyText(_match.Namespaces, sourceNamespace)) ? Namespaces
             : Misses(NotNamespaces, AnyText(_match.NotNamespaces, sourceNamespace)) ? NotNamespaces
-            : Misses(Principals, !_match.Principals.IsEmpty && !(identity is not null && AnyText(_match.Principals, identity.Principal))) ? Principals
-            : Misses(NotPrincipals, identity is not null && AnyText(_match.NotPrincipals, identity.Principal)) ? NotPrincipals
+            : Misses(Principals, !_match.Principals.IsEmpty && !AnyPrincipal(_match.Principals, connection)) ? Principals
+            : Misses(NotPrincipals, AnyPrincipal(_match.NotPrincipals, connection)) ? NotPrincipals
             : Misses(SourceIps, !_match.SourceIps.IsEmpty && !AnyRange(_match.SourceIps, connection.Source)) ? SourceIps
             : Misses(NotSourceIps, AnyRange(_match.NotSourceIps, connection.Source)) ? NotSourceIps
             : Misses(DestinationIps, !_match.DestinationIps.IsEmpty && !AnyRange(_match.DestinationIps, connection.Destination.Address)) ? DestinationIps
@@ -68,6 +67,30 @@ internal sealed class CompiledMatch
         foreach (var match in matches)
         {
             if (match.Matches(text))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    // Under any of its names: a policy that names an old one still means the workload, whether it allows, denies or makes an exception of it.
+    private static bool AnyPrincipal(ImmutableArray<StringMatch> matches, in L4Connection connection)
+    {
+        if (connection.SourceIdentity is not { } identity || matches.IsEmpty)
+        {
+            return false;
+        }
+
+        if (AnyText(matches, identity.Principal))
+        {
+            return true;
+        }
+
+        foreach (var alias in connection.SourceAliases)
+        {
+            if (AnyText(matches, alias.Principal))
             {
                 return true;
             }

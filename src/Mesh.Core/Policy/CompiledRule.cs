@@ -50,6 +50,10 @@ internal sealed class CompiledRule
         return new CompiledRule(policy, number, order, clauses.ToImmutable());
     }
 
+    /// <summary>The permit, which says under which of its names the connection got it.</summary>
+    public L4Decision.Allowed AllowedFor(in L4Connection connection) =>
+        AliasText(connection) is { Length: > 0 } words ? new L4Decision.Allowed(Policy.Key, Number, Allowed.Reason + words) : Allowed;
+
     public bool Matches(in L4Connection connection)
     {
         foreach (var clause in Clauses)
@@ -75,9 +79,28 @@ internal sealed class CompiledRule
         return new L4Decision.Denied(
             Policy.Key,
             Number,
-            $"explicitly denied by: {Policy.Key}, rule {Number}: {(words.Length == 0 ? "matches every connection" : words)}",
+            $"explicitly denied by: {Policy.Key}, rule {Number}: {(words.Length == 0 ? "matches every connection" : words)}{AliasText(connection)}",
             [$"{Policy.Key}, rule {Number} must not match: it does for {connection}"],
             dryRun);
+    }
+
+    // Empty when the rule matches under the proven name, or only when several names are taken together.
+    private string AliasText(in L4Connection connection)
+    {
+        if (connection.SourceAliases.IsEmpty || connection.SourceIdentity is not { } proven || Matches(new L4Connection(connection.Source, proven, connection.Destination)))
+        {
+            return "";
+        }
+
+        foreach (var alias in connection.SourceAliases)
+        {
+            if (Matches(new L4Connection(connection.Source, alias, connection.Destination)))
+            {
+                return $"; matched as {alias.Principal}, another name of {proven.Principal}";
+            }
+        }
+
+        return "";
     }
 
     private static bool Matches(ImmutableArray<CompiledMatch> clause, in L4Connection connection)

@@ -39,7 +39,7 @@ public static class L4Authorizer
         }
 
         return applicable.FirstMatch(static compiled => compiled.Allow, connection) is { } allowing
-            ? allowing.Allowed.With(dryRun)
+            ? allowing.AllowedFor(connection).With(dryRun)
             : NoneAllowed(applicable, connection, dryRun);
     }
 

@@ -31,6 +31,8 @@ internal static class PolicyText
             MatchAttribute.SourceIps or MatchAttribute.NotSourceIps => connection.Source.ToString(),
             MatchAttribute.DestinationIps or MatchAttribute.NotDestinationIps => connection.Destination.Address.ToString(),
             MatchAttribute.DestinationPorts or MatchAttribute.NotDestinationPorts => connection.Destination.Port.ToString(),
+            MatchAttribute.Principals or MatchAttribute.NotPrincipals when connection.SourceIdentity is { } id =>
+                string.Join(", also ", connection.SourceAliases.Prepend(id).Select(name => name.Principal.ToString())),
             _ => connection.SourceIdentity is { } id ? id.Principal.ToString() : "no identity",
         };
         return $"needs {Condition(match, attribute)}; the connection has {has}";

@@ -1,5 +1,6 @@
 using System.Collections.Frozen;
 using System.Collections.Immutable;
+using Mesh.Core.Identity;
 
 namespace Mesh.Core.Policy;
 
@@ -69,9 +70,10 @@ internal sealed class RuleIndex
         var identity = connection.SourceIdentity;
         if (identity is not null)
         {
-            if (_byPrincipalText.TryGetValue(identity.Principal, out var named))
+            FirstNamed(identity, connection, ref first);
+            foreach (var alias in connection.SourceAliases)
             {
-                First(named, connection, ref first);
+                FirstNamed(alias, connection, ref first);
             }
 
             if (identity is { Namespace: { } ns, ServiceAccount: { } serviceAccount }
@@ -93,6 +95,14 @@ internal sealed class RuleIndex
 
         First(_others, connection, ref first);
         return first;
+    }
+
+    private void FirstNamed(SpiffeId name, in L4Connection connection, ref CompiledRule? first)
+    {
+        if (_byPrincipalText.TryGetValue(name.Principal, out var named))
+        {
+            First(named, connection, ref first);
+        }
     }
 
     private static void First(CompiledRule[] candidates, in L4Connection connection, ref CompiledRule? first)

@@ -11,8 +11,11 @@ namespace Mesh.Core.Workloads;
 /// </remarks>
 /// <param name="hbonePort">The port of HBONE at workloads.</param>
 /// <param name="isIllegalPort">Ports of the proxy itself.</param>
-public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort)
+/// <param name="aliases">Other names of the source's trust domain; null for none.</param>
+public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort, TrustDomainAliases? aliases = null)
 {
+    private readonly TrustDomainAliases _aliases = aliases ?? TrustDomainAliases.None;
+
     /// <summary>Decides on one connection.</summary>
     /// <param name="mesh">The mesh.</param>
     /// <param name="source">The workload that connects.</param>
@@ -263,7 +266,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
     }
 
     // ztunnel §7.1 step 6: a waypoint's own traffic to the workloads behind it must not come back to it.
-    private static bool IsWaypoint(MeshSnapshot mesh, Workload source, IPAddress sourceAddress, GatewayAddress waypoint)
+    private bool IsWaypoint(MeshSnapshot mesh, Workload source, IPAddress sourceAddress, GatewayAddress waypoint)
     {
         var (workload, service) = mesh.Find(waypoint, source.Namespace);
         if (service is not null)
@@ -271,7 +274,7 @@ public sealed class OutboundPlanner(int hbonePort, Func<int, bool> isIllegalPort
             return mesh.EndpointsOf(service.Key).TryGetValue(source.Uid, out var endpoint) && endpoint.Addresses.Contains(sourceAddress);
         }
 
-        return workload is not null && workload.Identity == source.Identity && workload.Addresses.Contains(sourceAddress);
+        return workload is not null && _aliases.AreSame(source.TrustDomain, workload.Identity, source.Identity) && workload.Addresses.Contains(sourceAddress);
     }
 
     private static ImmutableArray<SpiffeId> Peers(Service? service, Workload workload) => Identities(service?.SubjectAltNames ?? []).Add(workload.Identity);

@@ -17,6 +17,7 @@ public sealed class HboneClient
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly PeerWatch _peers;
+    private readonly TrustDomainAliases _aliases;
 
     /// <summary>Makes a client.</summary>
     /// <param name="certificates">Where its certificates come from, and the roots that servers' certificates must end in.</param>
@@ -24,9 +25,15 @@ public sealed class HboneClient
     /// <param name="transport">What it connects with; sockets when null.</param>
     /// <param name="time">The clock.</param>
     /// <param name="logger">Where it speaks.</param>
+    /// <param name="aliases">Other names of the trust domain of its certificates: a server may be one of the expected under any of them. None when null.</param>
     /// <exception cref="ArgumentException">An option is out of its range.</exception>
     public HboneClient(
-        WorkloadCertificates certificates, HboneOptions? options = null, TransportFactory? transport = null, TimeProvider? time = null, ILogger<HboneClient>? logger = null)
+        WorkloadCertificates certificates,
+        HboneOptions? options = null,
+        TransportFactory? transport = null,
+        TimeProvider? time = null,
+        ILogger<HboneClient>? logger = null,
+        TrustDomainAliases? aliases = null)
     {
         ArgumentNullException.ThrowIfNull(certificates);
         _certificates = certificates;
@@ -36,6 +43,7 @@ public sealed class HboneClient
         _transport = transport ?? new SocketTransportFactory();
         _time = time ?? TimeProvider.System;
         _logger = logger ?? NullLogger<HboneClient>.Instance;
+        _aliases = aliases ?? TrustDomainAliases.None;
     }
 
     internal TimeProvider Time => _time;
@@ -159,7 +167,7 @@ public sealed class HboneClient
         var peer = new PeerVerification();
         try
         {
-            await tls.AuthenticateAsClientAsync(SpiffeTls.ClientOptions(certificate, _certificates.TrustBundle, destination.Peers, peer, _time), cancellationToken);
+            await tls.AuthenticateAsClientAsync(SpiffeTls.ClientOptions(certificate, _certificates.TrustBundle, destination.Peers, peer, _time, _aliases), cancellationToken);
         }
         catch (Exception e) when (e is AuthenticationException or IOException)
         {

@@ -25,6 +25,9 @@ public sealed class HboneListenerOptions
     /// <summary>The roots that clients' certificates must end in.</summary>
     public required TrustBundle Trust { get; init; }
 
+    /// <summary>Other names of the trust domain of <see cref="Certificate"/>, whose clients are accepted too. Default: none.</summary>
+    public TrustDomainAliases Aliases { get; init; } = TrustDomainAliases.None;
+
     /// <summary>Windows, limits and times.</summary>
     public HboneOptions Hbone { get; init; } = new();
 
@@ -256,7 +259,7 @@ public sealed class HboneListener : IAsyncDisposable
         try
         {
             var certificate = await _options.Certificate(either.Token);
-            await tls.AuthenticateAsServerAsync(SpiffeTls.ServerOptions(certificate, _options.Trust, peer, _options.Time), either.Token);
+            await tls.AuthenticateAsServerAsync(SpiffeTls.ServerOptions(certificate, _options.Trust, peer, _options.Time, _options.Aliases), either.Token);
             if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2)
             {
                 throw new AuthenticationException("the client does not offer h2 (ALPN)");

@@ -90,6 +90,7 @@ internal sealed partial class ConfigDump(AdminContext context, PipeWriter output
         Optional("localXdsPath", options.LocalXdsPath);
         Optional("localNode", options.NodeName);
         Json.WriteString("network", options.Network);
+        List("trustDomainAliases", options.TrustDomainAliases.Names, name => Json.WriteStringValue(name.Name));
         Optional("listenAddress", options.ListenAddress?.ToString());
         Json.WriteBoolean("ipv6Enabled", options.IPv6Enabled);
         Json.WriteBoolean("socks5Enabled", options.Socks5Enabled);

@@ -27,8 +27,11 @@ public abstract record InboundPlan
 /// <summary>Validates the target of an inbound request and finds the application behind it (ztunnel §8.2). Pure.</summary>
 /// <param name="isIllegalPort">Ports of the proxy itself.</param>
 /// <param name="requireWaypoint">Whether what has a waypoint takes traffic from it alone. Istio leaves that to policies.</param>
-public sealed class InboundPlanner(Func<int, bool> isIllegalPort, bool requireWaypoint = false)
+/// <param name="aliases">Other names of our own trust domain, under which a waypoint may come; null for none.</param>
+public sealed class InboundPlanner(Func<int, bool> isIllegalPort, bool requireWaypoint = false, TrustDomainAliases? aliases = null)
 {
+    private readonly TrustDomainAliases _aliases = aliases ?? TrustDomainAliases.None;
+
     /// <summary>Decides on one request.</summary>
     /// <param name="mesh">The mesh.</param>
     /// <param name="local">The workload that we act for.</param>
@@ -121,7 +124,7 @@ public sealed class InboundPlanner(Func<int, bool> isIllegalPort, bool requireWa
     }
 
     // What the client says it addressed does not count, for it could name a service that has no waypoint.
-    private static GatewayAddress? WaypointPassedBy(MeshSnapshot mesh, Workload local, int port, SpiffeId? peer)
+    private GatewayAddress? WaypointPassedBy(MeshSnapshot mesh, Workload local, int port, SpiffeId? peer)
     {
         var services = local.Services.Where(pair => Targets(pair.Value, port) || (mesh.FindService(pair.Key) is { } service && Targets(service.Ports, port)));
         var waypoints = services.SelectMany(pair => mesh.FindService(pair.Key) is { } service ? WaypointsOf(service) : []);
@@ -129,7 +132,7 @@ public sealed class InboundPlanner(Func<int, bool> isIllegalPort, bool requireWa
             .Select(waypoint => (Waypoint: waypoint, Workloads: mesh.WorkloadsBehind(waypoint, local.Namespace)))
             .Where(one => !one.Workloads.Any(workload => workload.Uid == local.Uid))
             .ToList();
-        return needed.Exists(one => one.Workloads.Any(workload => workload.Identity == peer)) ? null : needed.Select(one => one.Waypoint).FirstOrDefault();
+        return needed.Exists(one => one.Workloads.Any(workload => _aliases.AreSame(local.TrustDomain, workload.Identity, peer))) ? null : needed.Select(one => one.Waypoint).FirstOrDefault();
     }
 
     private static bool IsWaypointFor(MeshSnapshot mesh, Workload local, IPAddress localAddress, NetworkAddress address)

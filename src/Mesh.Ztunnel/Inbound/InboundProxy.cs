@@ -25,13 +25,14 @@ internal sealed class InboundProxy : IAsyncDisposable
     {
         _context = context;
         _connections = connections;
-        _planner = new InboundPlanner(context.Options.IsIllegalPort, context.Options.RequireWaypoint);
+        _planner = new InboundPlanner(context.Options.IsIllegalPort, context.Options.RequireWaypoint, context.Options.TrustDomainAliases);
         _authorization = new InboundAuthorization(context);
         _applications = new ApplicationConnector(context, listener.IsTransparent && !context.Workload.IsOurselves);
         _listener = HboneListener.Start(listener, new HboneListenerOptions
         {
             Certificate = CertificateAsync,
             Trust = context.Certificates.TrustBundle,
+            Aliases = context.Options.TrustDomainAliases,
             Hbone = context.Options.Hbone,
             ConnectionFailed = OnConnectionFailed,
             Time = context.Time,
@@ -135,7 +136,8 @@ internal sealed class InboundProxy : IAsyncDisposable
                 break;
             case InboundPlan.Connect plan:
                 record.DestinationService = plan.Service;
-                var connection = new L4Connection(request.RemoteEndPoint.Address, request.PeerIdentity, plan.Destination);
+                var connection = new L4Connection(
+                    request.RemoteEndPoint.Address, request.PeerIdentity, plan.Destination, _context.Options.TrustDomainAliases.OtherNamesOf(local.TrustDomain, request.PeerIdentity));
                 if (_authorization.Authorize(record, tracked, local, connection) is { } permit)
                 {
                     await ForwardAsync(permit, plan, request, record, local, tracked);
@@ -189,7 +191,7 @@ internal sealed class InboundProxy : IAsyncDisposable
         }
 
         record.SourceWorkload = IsOfThisNetwork(request) && mesh.FindWorkload(new NetworkAddress(_context.Options.Network, request.RemoteEndPoint.Address)) is { } source
-            && source.Identity == request.PeerIdentity ? source : null;
+            && _context.Options.TrustDomainAliases.AreSame(local.TrustDomain, source.Identity, request.PeerIdentity) ? source : null;
     }
 
     // A client of another network comes through its gateway, whose address says nothing about it (ztunnel §2.4).

@@ -26,7 +26,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
     {
         _context = context;
         _pool = pool;
-        _planner = new OutboundPlanner(context.Options.HbonePort, port => context.Options.IsIllegalPort(port) || port == context.Options.AdminPort);
+        _planner = new OutboundPlanner(context.Options.HbonePort, port => context.Options.IsIllegalPort(port) || port == context.Options.AdminPort, context.Options.TrustDomainAliases);
         _traffic = new TrafficManager(context.Time);
         _resolver = new HostResolver(context);
         _logger = context.Loggers.CreateLogger<OutboundProxy>();

@@ -22,7 +22,7 @@ internal sealed class InboundPassthrough : IAsyncDisposable
     public InboundPassthrough(ProxyContext context, ConnectionTracker connections, TransportListener listener)
     {
         _context = context;
-        _planner = new InboundPlanner(context.Options.IsIllegalPort, context.Options.RequireWaypoint);
+        _planner = new InboundPlanner(context.Options.IsIllegalPort, context.Options.RequireWaypoint, context.Options.TrustDomainAliases);
         _applications = new ApplicationConnector(context, listener.IsTransparent);
         _authorization = new InboundAuthorization(context);
         _acceptor = new Acceptor(listener, connections, ConnectionDirection.Inbound, context.Time, context.Loggers.CreateLogger<InboundPassthrough>(), HandleAsync);

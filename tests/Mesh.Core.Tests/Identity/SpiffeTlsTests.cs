@@ -284,7 +284,7 @@ public sealed class SpiffeTlsTests : IDisposable
     }
 
     /// <summary>Whether both sides finished the handshake and heard a byte of the other.</summary>
-    private static async Task<bool> ShakeHandsAsync(SslServerAuthenticationOptions serverOptions, SslClientAuthenticationOptions clientOptions)
+    internal static async Task<bool> ShakeHandsAsync(SslServerAuthenticationOptions serverOptions, SslClientAuthenticationOptions clientOptions)
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Mesh.Core.Identity;
 using static Mesh.Core.Policy.MatchAttribute;
 using static Mesh.Core.Policy.Policies;
 
@@ -26,9 +27,16 @@ public sealed class L4AllocationTests
     [Fact]
     public void An_allow_for_want_of_policies_allocates_nothing() => Assert.Equal(0, AllocatedBy(L4PolicySet.Empty));
 
-    private static long AllocatedBy(L4PolicySet policies, params string[] listed)
+    [Theory]
+    [InlineData(Principals, "cluster.local/ns/shop/sa/web")]
+    [InlineData(NotPrincipals, "*/teller")]
+    public void An_allow_under_the_proven_name_allocates_nothing_for_the_other_names(MatchAttribute attribute, string entry) => Assert.Equal(
+        0, AllocatedBy(L4PolicySet.Create(Allow("shop/a", When(Is(attribute, entry)))), From(Web).AlsoKnownAs(SpiffeId.Parse("spiffe://old.example/ns/shop/sa/web"))));
+
+    private static long AllocatedBy(L4PolicySet policies, params string[] listed) => AllocatedBy(policies, From(Web), listed);
+
+    private static long AllocatedBy(L4PolicySet policies, L4Connection connection, params string[] listed)
     {
-        var connection = From(Web);
         var keys = ImmutableArray.Create(listed);
         var allowed = Run(policies, keys, connection);
         var before = GC.GetAllocatedBytesForCurrentThread();

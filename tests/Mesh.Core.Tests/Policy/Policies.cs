@@ -81,6 +81,10 @@ internal static class Policies
     public static L4Connection From(SpiffeId? identity, string source = "10.1.2.3", string destination = "10.0.0.9", int port = 8080) =>
         new(IPAddress.Parse(source), identity, new IPEndPoint(IPAddress.Parse(destination), port));
 
+    /// <summary>The same connection, of a client whose identity has other names.</summary>
+    public static L4Connection AlsoKnownAs(this L4Connection connection, params ImmutableArray<SpiffeId> aliases) =>
+        new(connection.Source, connection.SourceIdentity, connection.Destination, aliases);
+
     /// <summary>What policies say of a connection to a workload of the namespace "shop" that lists the given keys.</summary>
     public static L4Decision Decide(this L4PolicySet policies, L4Connection connection, params ImmutableArray<string> listed) =>
         L4Authorizer.Authorize(policies, "shop", listed, connection);

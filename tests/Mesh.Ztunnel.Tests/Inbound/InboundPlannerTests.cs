@@ -188,6 +188,19 @@ public sealed class InboundPlannerTests
         Assert.Equal(isTaken, plan is not InboundPlan.Refuse { Status: 401 });
     }
 
+    [Theory]
+    [InlineData("old.example/ns/shop/sa/waypoint", true)]
+    [InlineData("old.example/ns/shop/sa/web", false)]
+    [InlineData("stranger.example/ns/shop/sa/waypoint", false)]
+    public void A_required_waypoint_may_come_under_an_alias(string client, bool isTaken)
+    {
+        var strict = new InboundPlanner(
+            port => port is 15008, requireWaypoint: true, Mesh.Core.Identity.TrustDomainAliases.Create(Mesh.Core.Identity.TrustDomain.Parse("old.example")));
+        var cart = Cart with { Waypoint = GatewayAt("10.0.0.9") };
+        var peer = Mesh.Core.Identity.SpiffeId.Parse($"spiffe://{client}");
+        Assert.Equal(isTaken, strict.Plan(Of(cart, Waypoint, CartService), cart, CartAddress, "10.0.0.2:8080", null, peer) is InboundPlan.Connect);
+    }
+
     [Fact]
     public void What_a_client_says_it_addressed_does_not_get_it_by_a_required_waypoint()
     {
