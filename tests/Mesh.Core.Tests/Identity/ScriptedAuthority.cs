@@ -1,3 +1,4 @@
+using System.Security.Cryptography.X509Certificates;
 using System.Threading.Channels;
 using Mesh.Testing;
 
@@ -48,6 +49,9 @@ internal sealed class ScriptedAuthority(FakeTimeProvider time) : ICertificateAut
         public Task<WorkloadCertificate> Answered => _answer.Task;
 
         public void Grant() => _answer.SetResult(authority.Sign(identity));
+
+        /// <summary>Answers with a copy of a certificate that it had issued before.</summary>
+        public void GrantAgain(WorkloadCertificate before) => _answer.SetResult(new WorkloadCertificate(new X509Certificate2(before.Leaf)));
 
         public void GrantAs(SpiffeId other) => _answer.SetResult(authority.Sign(other));
 
