@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Mesh.Cli.Certificates;
 using Mesh.Cli.Redirect;
 
-return await new RootCommand("mesh, the command line of Mesh") { RedirectCommand.Create() }.Parse(args).InvokeAsync();
+return await new RootCommand("mesh, the command line of Mesh") { RedirectCommand.Create(), CertificatesCommand.Create() }.Parse(args).InvokeAsync();

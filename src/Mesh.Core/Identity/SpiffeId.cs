@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Security.Cryptography.X509Certificates;
 
 namespace Mesh.Core.Identity;
 
@@ -88,6 +89,13 @@ public sealed class SpiffeId : IEquatable<SpiffeId>
         var (ns, serviceAccount) = IstioParts(path);
         id = new SpiffeId(text, trustDomain, ns, serviceAccount);
         return true;
+    }
+
+    /// <summary>Reads the ID of a certificate: its only URI name (X509-SVID standard, section 2); or says in <paramref name="error"/> which rule failed. Says nothing of whether the certificate is to be trusted.</summary>
+    public static bool TryReadFrom(X509Certificate2 certificate, [NotNullWhen(true)] out SpiffeId? id, [NotNullWhen(false)] out string? error)
+    {
+        ArgumentNullException.ThrowIfNull(certificate);
+        return UriSan.TryGetSpiffeId(certificate, out id, out error);
     }
 
     /// <summary>The same path in another trust domain. A name to compare with, which no certificate need have: it may be longer than <see cref="MaxLength"/>.</summary>
