@@ -1,5 +1,4 @@
 using System.Net;
-using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Ztunnel;
 using Mesh.Ztunnel.Telemetry;
@@ -13,7 +12,7 @@ namespace LocalMesh;
 internal static class Node
 {
     public static async Task<IHost> StartAsync(
-        string name, IPAddress address, IEnumerable<Workload> workloads, string path, ICertificateAuthority authority, EventHandler<ConnectionRecord> recorded)
+        string name, IPAddress address, IEnumerable<Workload> workloads, Supply supply, EventHandler<ConnectionRecord> recorded)
     {
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
         builder.Logging.AddSimpleConsole(console => console.SingleLine = true).SetMinimumLevel(LogLevel.Warning);
@@ -21,12 +20,12 @@ internal static class Node
         // Denials are what this sample is about; its table shows them.
         builder.Logging.AddFilter("access", LogLevel.None);
         builder.Logging.AddFilter("Microsoft", LogLevel.None);
-        builder.Services.AddSingleton(authority);
+        builder.Services.AddSingleton(supply.Authority);
         builder.Services.AddZtunnel(options =>
         {
             options.NodeName = name;
             options.ListenAddress = address;
-            options.LocalXdsPath = path;
+            supply.Configure(options);
             options.Socks5Enabled = true;
             foreach (var workload in workloads)
             {

@@ -15,13 +15,17 @@ var requests = ExpectedRequest.ReadAll(path);
 var records = new ConcurrentQueue<ConnectionRecord>();
 using var authority = DevelopmentCertificateAuthority.Create();
 
+// Every node reads the file itself; or, with --control-plane, one control plane does, and tells the nodes.
+await using var controlPlane = args.Contains("--control-plane") ? await SuppliedByControlPlane.StartAsync(path) : null;
+var fromFile = new Supply(authority, options => options.LocalXdsPath = path);
+
 // Two nodes, 127.0.1.1 and 127.0.2.1, and the applications of their workloads.
 var nodes = mesh.Workloads.GroupBy(workload => workload.Node).ToList();
 IHost[] hosts;
 try
 {
     hosts = await Task.WhenAll(nodes.Select((node, i) =>
-        Node.StartAsync(node.Key, IPAddress.Parse($"127.0.{i + 1}.1"), node, path, authority, (_, record) => records.Enqueue(record))));
+        Node.StartAsync(node.Key, IPAddress.Parse($"127.0.{i + 1}.1"), node, controlPlane?.For(node.Key) ?? fromFile, (_, record) => records.Enqueue(record))));
 }
 catch (IOException e)
 {

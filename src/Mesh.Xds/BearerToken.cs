@@ -15,7 +15,7 @@ internal static class BearerToken
         }
 
         var token = setting;
-        if (setting.Contains('/') || File.Exists(setting))
+        if (setting.StartsWith('/') || setting.StartsWith("./", StringComparison.Ordinal) || File.Exists(setting))
         {
             var length = new FileInfo(setting) is { Exists: true } file ? file.Length : throw new FileNotFoundException($"the token {setting} is not there", setting);
             token = length > MaxLength

@@ -27,9 +27,6 @@ internal static partial class Log
     [LoggerMessage(3014, LogLevel.Information, "ready")]
     public static partial void Ready(this ILogger logger);
 
-    [LoggerMessage(3015, LogLevel.Warning, "{Name} is set, but this version does not have the setting")]
-    public static partial void SettingUnknown(this ILogger logger, string name);
-
     [LoggerMessage(3016, LogLevel.Warning, "the mesh does not know workload {Workload} on {Node}; its connections are refused until it does")]
     public static partial void WorkloadUnknown(this ILogger logger, WorkloadInfo workload, string node);
 

@@ -1,5 +1,6 @@
 using Mesh.Core.Configuration;
 using Mesh.Core.Identity;
+using Mesh.Xds.CertificateAuthority;
 using Mesh.Ztunnel;
 using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.DependencyInjection;
@@ -41,13 +42,18 @@ static async Task<int> RunAsync(string[] args)
 
     try
     {
-        using var authority = DevelopmentCertificateAuthority.Open(environment.DevelopmentCaDirectory!, environment.CertificateLifetime);
+        using var development = environment.DevelopmentCaDirectory is { } directory ? DevelopmentCertificateAuthority.Open(directory, environment.CertificateLifetime) : null;
         using var telemetry = OtlpExport.Start(variables);
-        using var host = Build(environment, variables, authority, telemetry);
+        using var host = Build(environment, variables, development, telemetry);
         await host.RunAsync();
 
         // Not 0 when the ztunnel has ended itself.
         return Environment.ExitCode;
+    }
+    catch (OperationCanceledException)
+    {
+        // Told to stop while it was starting.
+        return 0;
     }
     catch (CertificateAuthorityException e)
     {
@@ -63,7 +69,7 @@ static async Task<int> RunAsync(string[] args)
     }
 }
 
-static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> variables, DevelopmentCertificateAuthority authority, OtlpExport? telemetry)
+static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> variables, DevelopmentCertificateAuthority? development, OtlpExport? telemetry)
 {
     var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
     builder.Logging.AddProvider(new LogLineLoggerProvider(Console.OpenStandardOutput(), environment.LogFormat, TimeProvider.System));
@@ -75,15 +81,10 @@ static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> va
     }
 
     builder.Services.AddSingleton(environment.LogLevels);
-    builder.Services.AddSingleton<ICertificateAuthority>(authority);
+    builder.Services.AddSingleton<ICertificateAuthority>(services => development as ICertificateAuthority
+        ?? new IstioCertificateAuthority(environment.CertificateAuthority!, TimeProvider.System, services.GetRequiredService<ILogger<IstioCertificateAuthority>>()));
     builder.Services.AddZtunnel(options => ZtunnelEnvironment.Read(variables, options));
-    var host = builder.Build();
-    foreach (var name in environment.Unsupported)
-    {
-        host.Services.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(ZtunnelEnvironment).FullName!).SettingUnknown(name);
-    }
-
-    return host;
+    return builder.Build();
 }
 
 static async Task<int> FailAsync(IEnumerable<string> errors)

@@ -31,6 +31,12 @@ internal static class ProxyConfig
             }
         }
 
+        // Both are istiod, unless one is set apart (ztunnel §4).
+        if (settings.TryGetValue("XDS_ADDRESS", out var discovery))
+        {
+            settings["CA_ADDRESS"] = discovery;
+        }
+
         if (Child(config, "proxyMetadata") is YamlMappingNode metadata)
         {
             foreach (var (key, value) in metadata.Children)

@@ -1,6 +1,8 @@
 using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
+using Mesh.Xds.Client;
+using Mesh.Xds.Workloads;
 using Mesh.Ztunnel.Dns;
 using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.Logging;
@@ -19,7 +21,8 @@ internal sealed record ProxyContext(
     DnsMetrics DnsMetrics,
     TimeProvider Time,
     Random Random,
-    ILoggerFactory Loggers)
+    ILoggerFactory Loggers,
+    XdsSubscription<MeshAddress>? OnDemand = null)
 {
     /// <summary>The record of our workload; waits for it to appear in the state, as long as is allowed (ztunnel §0).</summary>
     /// <exception cref="WorkloadUnknownException">It did not appear.</exception>

@@ -13,7 +13,7 @@ namespace Mesh.Ztunnel;
 
 /// <summary>The settings of the executable: environment variables under the names of Istio's ztunnel, and a few of ours (ztunnel §13).</summary>
 /// <remarks>A value that is wrong is reported with its name, the value and what is allowed; all of them at once.</remarks>
-internal sealed class ZtunnelEnvironment
+internal sealed partial class ZtunnelEnvironment
 {
     // By which the rules that Istio's CNI puts into pods know our packets (ztunnel §12.4).
     private const uint InPodMark = 1337;
@@ -31,7 +31,7 @@ internal sealed class ZtunnelEnvironment
     /// <summary>The settings of the ztunnel.</summary>
     public ZtunnelOptions Options { get; }
 
-    /// <summary>MESH_DEVELOPMENT_CA: the directory of the root to sign from.</summary>
+    /// <summary>MESH_DEVELOPMENT_CA: the directory of the root to sign from; null when certificates come from <see cref="CertificateAuthority"/>.</summary>
     public string? DevelopmentCaDirectory { get; private set; }
 
     /// <summary>SECRET_TTL: how long certificates are to be valid.</summary>
@@ -49,9 +49,6 @@ internal sealed class ZtunnelEnvironment
     /// <summary>What is wrong; empty when nothing is.</summary>
     public IReadOnlyList<string> Errors => _errors;
 
-    /// <summary>Settings of Istio's ztunnel that are set but have no meaning here yet.</summary>
-    public IEnumerable<string> Unsupported => _variables.Keys.Where(IsUnsupported).Order(StringComparer.Ordinal);
-
     /// <summary>Every setting with its default and meaning, for <c>--help</c>.</summary>
     public static IReadOnlyList<(string Name, string Default, string Meaning)> Settings { get; } =
     [
@@ -60,9 +57,24 @@ internal sealed class ZtunnelEnvironment
         ("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "in shared mode: where the CNI agent listens"),
         ("INPOD_PORT_REUSE", "true", "in shared mode: let the next ztunnel listen on the same ports, to take them over"),
         ("POD_NAME, POD_NAMESPACE, SERVICE_ACCOUNT", "-", "in shared mode: the ztunnel's own pod, to take tunnels to it too"),
-        ("LOCAL_XDS_PATH", "(required)", "YAML file with workloads, services and policies; edits take effect while running"),
+        ("XDS_ADDRESS", "istiod", "control plane that workloads, services and policies come from, host:port; empty for none, and none by default where LOCAL_XDS or LOCAL_XDS_PATH is set. istiod is istiod.istio-system.svc:15012 in Kubernetes, else localhost:15012"),
+        ("XDS_ROOT_CA", "./var/run/secrets/istio/root-cert.pem", "who vouches for the control plane: a PEM file, the PEM text, or SYSTEM"),
+        ("ALT_XDS_HOSTNAME", "-", "another name that the control plane's certificate may have"),
+        ("XDS_ON_DEMAND", "false", "ask for workloads and services when they are needed; not together with ISTIO_META_DNS_CAPTURE"),
+        ("XDS_HEADER_NAME", "-", "metadata NAME of calls to the control plane; any number"),
+        ("CA_ADDRESS", "istiod", "certificate authority, host:port"),
+        ("CA_ROOT_CA", "./var/run/secrets/istio/root-cert.pem", "who vouches for the certificate authority: as XDS_ROOT_CA"),
+        ("ALT_CA_HOSTNAME", "-", "another name that the certificate authority's certificate may have"),
+        ("CA_HEADER_NAME", "-", "metadata NAME of calls to the certificate authority; any number"),
+        ("AUTH_TOKEN", "./var/run/secrets/tokens/istio-token", "token that both are shown, or its file, read again for each call; the default counts if the file is there"),
+        ("CLUSTER_ID", "Kubernetes", "cluster that both are told; ISTIO_META_CLUSTER_ID goes before it"),
+        ("INSTANCE_IP", "1.1.1.1", "address of the ztunnel, for the control plane"),
+        ("ISTIO_META_NAME, ISTIO_METAJSON_NAME", "-", "what else the control plane is told of the node, as text or JSON; any number"),
+        ("LOCAL_XDS_PATH", "-", "YAML file with workloads, services and policies; edits take effect while running"),
         ("LOCAL_XDS", "-", "the same as a text, in place of LOCAL_XDS_PATH"),
-        ("MESH_DEVELOPMENT_CA", "(required)", "directory of the root to sign certificates from; made when absent"),
+        ("MESH_DEVELOPMENT_CA", "-", "directory of the root to sign certificates from, in place of CA_ADDRESS; made when absent"),
+        ("FAKE_CA", "false", "nothing else is allowed: MESH_DEVELOPMENT_CA is an authority for tests"),
+        ("INPOD_ENABLED, TRUST_DOMAIN", "-", "nothing: PROXY_MODE and the control plane say it"),
         ("MESH_LISTEN_ADDRESS", "all", "address that listeners bind to; DNS, SOCKS5 and administration only if it is a loopback address"),
         ("CRL_PATH", "-", "file of certificate revocation lists, PEM or DER; edits take effect while running, on open connections too"),
         ("TRUST_DOMAIN_ALIASES", "-", "other names of the workloads' trust domain, separated by commas: peers of them are taken for the workloads of the same path"),
@@ -122,7 +134,7 @@ internal sealed class ZtunnelEnvironment
         Options.Mode = Choice("PROXY_MODE", ["shared", "dedicated"]) is "dedicated" ? ProxyMode.Dedicated : ProxyMode.Shared;
         ReadWorkload();
         ReadLocalConfiguration();
-        DevelopmentCaDirectory = Required("MESH_DEVELOPMENT_CA", "a directory");
+        ReadControlPlane();
         Options.RevocationListPath = Value("CRL_PATH");
         ReadTrustDomainAliases();
         Options.NodeName = Value("NODE_NAME");
@@ -137,7 +149,6 @@ internal sealed class ZtunnelEnvironment
         Options.LocalhostAppTunnel = Flag("LOCALHOST_APP_TUNNEL", Options.LocalhostAppTunnel);
         Options.RequireWaypoint = Flag("MESH_REQUIRE_WAYPOINT", Options.RequireWaypoint);
         Options.ResponseBaggage = Flag("ENABLE_RESPONSE_BAGGAGE", Options.ResponseBaggage);
-        CertificateLifetime = Duration("SECRET_TTL", CertificateLifetime, TimeSpan.FromSeconds(2), TimeSpan.FromDays(365));
         var grace = Number("TERMINATION_GRACE_PERIOD_SECONDS", 0, 0, 86_400);
         var deadline = grace > 10 ? grace - 5 : grace > 0 ? Math.Max(grace - 1, 1) : (int)Options.TerminationDeadline.TotalSeconds;
         Options.TerminationDeadline = Duration("CONNECTION_TERMINATION_DEADLINE", TimeSpan.FromSeconds(deadline), TimeSpan.FromMilliseconds(1), TimeSpan.FromDays(1));
@@ -163,7 +174,7 @@ internal sealed class ZtunnelEnvironment
     {
         if (Value("LOCAL_XDS") is not { } inline)
         {
-            Options.LocalXdsPath = ReadableFile("LOCAL_XDS_PATH", "the path of a YAML file that can be read");
+            Options.LocalXdsPath = Value("LOCAL_XDS_PATH") is null ? null : ReadableFile("LOCAL_XDS_PATH", "the path of a YAML file that can be read");
             return;
         }
 
@@ -432,7 +443,5 @@ internal sealed class ZtunnelEnvironment
 
     /// <summary>Whether a name is that of a setting, of ours or of Istio's ztunnel.</summary>
     public static bool IsKnown(string name) =>
-        IsUnsupported(name) || name.StartsWith("OTEL_", StringComparison.Ordinal) || Settings.Any(setting => setting.Name.Split(", ").Contains(name));
-
-    private static bool IsUnsupported(string name) => name is "XDS_ADDRESS" or "CA_ADDRESS" or "XDS_ON_DEMAND" or "XDS_ROOT_CA" or "CA_ROOT_CA";
+        name.StartsWith("OTEL_", StringComparison.Ordinal) || Array.Exists(Prefixes, prefix => name.StartsWith(prefix, StringComparison.Ordinal)) || Settings.Any(setting => setting.Name.Split(", ").Contains(name));
 }

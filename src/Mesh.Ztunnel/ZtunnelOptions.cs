@@ -4,6 +4,8 @@ using Mesh.Core.Identity;
 using Mesh.Hbone;
 using Mesh.Hbone.Client;
 using Mesh.Hbone.Transport;
+using Mesh.Xds;
+using Mesh.Xds.Client;
 using Mesh.Ztunnel.Dns;
 
 namespace Mesh.Ztunnel;
@@ -38,6 +40,15 @@ public sealed class ZtunnelOptions
 
     /// <summary>The same as a text; null for none. Both together are not allowed.</summary>
     public string? LocalXds { get; set; }
+
+    /// <summary>The control plane that workloads, services and policies come from; null when the state is filled by other means.</summary>
+    public ControlPlaneEndpoint? ControlPlane { get; set; }
+
+    /// <summary>What the control plane is told of this ztunnel.</summary>
+    public XdsNode Node { get; set; } = new("ztunnel~1.1.1.1~ztunnel.default~default.svc.cluster.local");
+
+    /// <summary>Whether workloads and services are asked for when they are needed, instead of all being known from the start. Default false.</summary>
+    public bool OnDemand { get; set; }
 
     /// <summary>Whether connections are carried; without, DNS alone is answered. Default true.</summary>
     public bool ProxyEnabled { get; set; } = true;

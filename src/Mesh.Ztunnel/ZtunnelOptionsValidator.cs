@@ -17,6 +17,9 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
                 ? $"{nameof(options.Workloads)} share a listen address; each needs its own" : null,
             options is { ProxyEnabled: false, DnsProxyEnabled: false } ? $"{nameof(options.ProxyEnabled)} and {nameof(options.DnsProxyEnabled)} are false; one of them must be true" : null,
             options is { LocalXds: not null, LocalXdsPath: not null } ? $"{nameof(options.LocalXds)} and {nameof(options.LocalXdsPath)} are both set; one of them is allowed" : null,
+            options is { OnDemand: true, ControlPlane: null } ? $"{nameof(options.OnDemand)} is true; allowed only with a {nameof(options.ControlPlane)}" : null,
+            options is { OnDemand: true, DnsProxyEnabled: true }
+                ? $"{nameof(options.OnDemand)} and {nameof(options.DnsProxyEnabled)} are both true; one of them is allowed: DNS must know all names" : null,
             Port(nameof(options.HbonePort), options.HbonePort),
             Port(nameof(options.OutboundPort), options.OutboundPort),
             Port(nameof(options.InboundPassthroughPort), options.InboundPassthroughPort),

@@ -3,6 +3,8 @@ using Mesh.Core.Configuration;
 using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Hbone.Transport;
+using Mesh.Xds.Client;
+using Mesh.Xds.Workloads;
 using Mesh.Ztunnel.Admin;
 using Mesh.Ztunnel.Dns;
 using Mesh.Ztunnel.InPod;
@@ -33,6 +35,9 @@ internal sealed class ZtunnelService(
     private readonly Lock _readinessGate = new();
     private readonly List<WorkloadProxy> _proxies = [];
     private LocalConfigurationFile? _configuration;
+    private XdsClient? _controlPlane;
+    private XdsSubscription<MeshAddress>? _onDemand;
+    private NodeCertificates? _nodeCertificates;
     private RevocationFile? _revocations;
     private OwnCertificates? _ownCertificates;
     private ReadinessServer? _readiness;
@@ -63,6 +68,12 @@ internal sealed class ZtunnelService(
             _ownCertificates = new OwnCertificates(certificates, loggers.CreateLogger<OwnCertificates>());
         }
 
+        if (settings is { Mode: ProxyMode.Shared, NodeName: { } node })
+        {
+            _nodeCertificates = new NodeCertificates(node, state, certificates);
+        }
+
+        await FollowControlPlaneAsync(settings, cancellationToken);
         _readiness.Set(ReadinessGate.StateManager, isPassed: true);
         if (settings.Mode is ProxyMode.Shared)
         {
@@ -97,11 +108,16 @@ internal sealed class ZtunnelService(
         await (_pods?.DisposeAsync() ?? default);
         await (_self?.DisposeAsync() ?? default);
         _proxies.Clear();
+        _nodeCertificates?.Dispose();
+        await (_controlPlane?.DisposeAsync() ?? default);
         await (_configuration?.DisposeAsync() ?? default);
         await (_revocations?.DisposeAsync() ?? default);
         _ownCertificates?.Dispose();
         await (_admin?.DisposeAsync() ?? default);
         await (_readiness?.DisposeAsync() ?? default);
+        _nodeCertificates = null;
+        _controlPlane = null;
+        _onDemand = null;
         _revocations = null;
         _ownCertificates = null;
         _admin = null;
@@ -121,6 +137,31 @@ internal sealed class ZtunnelService(
     private IReadOnlyList<ProxyStatus> ProxyStatuses() => _pods is { } pods
         ? [.. pods.Pods.Select(pod => new ProxyStatus(pod.Uid, pod.Info, pod.Proxy))]
         : [.. options.Value.Workloads.Zip(_proxies.ToArray(), (workload, proxy) => new ProxyStatus(workload.ToString(), workload, proxy))];
+
+    // Proxies start when the mesh is known: without its policies nothing may be carried. Until then the probe says what is missing.
+    private async Task FollowControlPlaneAsync(ZtunnelOptions settings, CancellationToken cancellationToken)
+    {
+        if (settings.ControlPlane is not { } endpoint)
+        {
+            return;
+        }
+
+        var client = new XdsClient(new XdsClientOptions { Endpoint = endpoint, Node = settings.Node }, time, random, loggers.CreateLogger<XdsClient>());
+        _controlPlane = client;
+        var addresses = new MeshResources(state).SubscribeTo(client, settings.OnDemand);
+        _onDemand = settings.OnDemand ? addresses : null;
+        _readiness!.Set(ReadinessGate.StateManager, isPassed: false, () => WhyNotReady(client));
+        client.Start();
+        await client.Ready.WaitAsync(cancellationToken);
+    }
+
+    private static string WhyNotReady(XdsClient client)
+    {
+        var missing = client.Subscriptions.Where(subscription => !subscription.IsReady);
+        return client.IsConnected
+            ? string.Join("; ", missing.Select(type => $"{type.TypeUrl} has not come{(type.LastRefusal is { } refusal ? $" without faults: {refusal}" : "")}"))
+            : $"no stream from the control plane: {client.LastError ?? "connecting"}";
+    }
 
     private void StartDedicated(ZtunnelOptions settings)
     {
@@ -217,5 +258,5 @@ internal sealed class ZtunnelService(
     }
 
     private ProxyContext Context(WorkloadInfo workload, TransportFactory sockets) =>
-        new(workload, options.Value, state, certificates, sockets, accessLog, metrics, _dnsMetrics, time, random, loggers);
+        new(workload, options.Value, state, certificates, sockets, accessLog, metrics, _dnsMetrics, time, random, loggers, _onDemand);
 }

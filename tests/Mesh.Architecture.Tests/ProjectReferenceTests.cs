@@ -15,7 +15,7 @@ public sealed class ProjectReferenceTests
         ["Mesh.AspNetCore"] = ["Mesh.Core", "Mesh.Hbone", "Mesh.Xds"],
         ["Mesh.Ztunnel"] = ["Mesh.Core", "Mesh.Hbone", "Mesh.Xds"],
         ["Mesh.Waypoint"] = ["Mesh.Core", "Mesh.Hbone", "Mesh.Xds"],
-        ["Mesh.Cli"] = ["Mesh.Core", "Mesh.Xds"],
+        ["Mesh.Cli"] = ["Mesh.AspNetCore", "Mesh.Core", "Mesh.Xds"],
     };
 
     // Who may depend on the web framework.

@@ -49,7 +49,10 @@ internal sealed class NodeNetwork : IAsyncDisposable
     /// <summary>The directory of what belongs to this mesh.</summary>
     public string Directory => _directory.Path;
 
-    /// <summary>The file that all ztunnels read.</summary>
+    /// <summary>What the ztunnels are configured by; null when each reads <see cref="ConfigurationFile"/> itself.</summary>
+    public ControlPlaneProcess? ControlPlane { get; set; }
+
+    /// <summary>The file that all ztunnels read, or the control plane.</summary>
     public string ConfigurationFile => Path.Combine(Directory, "mesh.yaml");
 
     public static NodeNetwork Create() => new();
@@ -113,6 +116,7 @@ internal sealed class NodeNetwork : IAsyncDisposable
     public Peer Ztunnel(TestNode node, CniAgent agent, params (string Name, string Value)[] settings)
     {
         LastZtunnel = AddNamespace($"z{++_ztunnels}");
+        ControlPlane?.Join(LastZtunnel, _ztunnels);
         return Peer.Start(Settings(node, agent, settings), "ip", ["netns", "exec", LastZtunnel, "dotnet", Executable.PathOf("Mesh.Ztunnel")]);
     }
 
@@ -121,9 +125,12 @@ internal sealed class NodeNetwork : IAsyncDisposable
         new(settings.Select(setting => KeyValuePair.Create(setting.Name, setting.Value)))
         {
             ["NODE_NAME"] = node.Name,
-            ["LOCAL_XDS_PATH"] = ConfigurationFile,
-            ["MESH_DEVELOPMENT_CA"] = Path.Combine(Directory, "ca"),
             ["INPOD_UDS"] = agent.Path,
+            [ControlPlane is null ? "LOCAL_XDS_PATH" : "XDS_ADDRESS"] = ControlPlane?.AddressFor(_ztunnels) ?? ConfigurationFile,
+            [ControlPlane is null ? "MESH_DEVELOPMENT_CA" : "CA_ADDRESS"] = ControlPlane?.AddressFor(_ztunnels) ?? Path.Combine(Directory, "ca"),
+            ["XDS_ROOT_CA"] = ControlPlane?.RootPath ?? "",
+            ["CA_ROOT_CA"] = ControlPlane?.RootPath ?? "",
+            ["AUTH_TOKEN"] = ControlPlane?.TokenOf(node) ?? "",
         };
 
     public ValueTask DisposeAsync()
@@ -144,7 +151,7 @@ internal sealed class NodeNetwork : IAsyncDisposable
         return node;
     }
 
-    private static void Run(string program, params string[] arguments)
+    internal static void Run(string program, params string[] arguments)
     {
         using var process = Process.Start(new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardError = true })!;
         var error = process.StandardError.ReadToEnd();

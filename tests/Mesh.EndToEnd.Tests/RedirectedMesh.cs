@@ -6,7 +6,7 @@ namespace Mesh.EndToEnd;
 /// <summary>Two nodes with two pods each, redirected by <c>mesh redirect</c>, and a ztunnel in shared mode and a CNI agent for each node.</summary>
 internal sealed class RedirectedMesh : IAsyncDisposable
 {
-    private RedirectedMesh()
+    private RedirectedMesh(bool hasControlPlane, (string Name, string Value)[] settings)
     {
         Network = NodeNetwork.Create();
         (Web, Other) = (Network.AddPod(Network.First, "web"), Network.AddPod(Network.First, "other"));
@@ -18,7 +18,8 @@ internal sealed class RedirectedMesh : IAsyncDisposable
         }
 
         Agents = [CniAgent.Start(Path.Combine(Network.Directory, "cni1.sock")), CniAgent.Start(Path.Combine(Network.Directory, "cni2.sock"))];
-        Ztunnels = [Network.Ztunnel(Network.First, Agents[0]), Network.Ztunnel(Network.Second, Agents[1])];
+        Network.ControlPlane = hasControlPlane ? ControlPlaneProcess.Create(Network) : null;
+        Ztunnels = [Network.Ztunnel(Network.First, Agents[0], settings), Network.Ztunnel(Network.Second, Agents[1], settings)];
     }
 
     public NodeNetwork Network { get; }
@@ -35,9 +36,19 @@ internal sealed class RedirectedMesh : IAsyncDisposable
 
     public Peer[] Ztunnels { get; }
 
-    public static async Task<RedirectedMesh> StartAsync()
+    /// <summary>Starts all, each ztunnel with its file.</summary>
+    public static Task<RedirectedMesh> StartAsync() => StartAsync(new RedirectedMesh(hasControlPlane: false, []));
+
+    /// <summary>Starts all, with a control plane and no local files.</summary>
+    public static async Task<RedirectedMesh> StartWithControlPlaneAsync(params (string Name, string Value)[] settings)
     {
-        var mesh = new RedirectedMesh();
+        var mesh = new RedirectedMesh(hasControlPlane: true, settings);
+        await mesh.Network.ControlPlane!.StartAsync();
+        return await StartAsync(mesh);
+    }
+
+    private static async Task<RedirectedMesh> StartAsync(RedirectedMesh mesh)
+    {
         await TellAsync(mesh.Agents[0], 1, mesh.Web, mesh.Other);
         await TellAsync(mesh.Agents[1], 1, mesh.Cart, mesh.Pay);
         return mesh;
@@ -93,7 +104,7 @@ internal sealed class RedirectedMesh : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var disposable in Ztunnels.Concat<IAsyncDisposable>(Agents).Append(Network))
+        foreach (var disposable in Ztunnels.Concat<IAsyncDisposable>(Agents).Concat(Network.ControlPlane is { } controlPlane ? [controlPlane] : []).Append(Network))
         {
             await disposable.DisposeAsync();
         }

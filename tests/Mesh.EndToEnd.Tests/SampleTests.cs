@@ -9,10 +9,12 @@ namespace Mesh.EndToEnd;
 /// <summary>The samples run, and the README says what they do.</summary>
 public sealed class SampleTests
 {
-    [Fact]
-    public async Task The_local_mesh_does_what_its_file_says()
+    [Theory]
+    [InlineData("--once")]
+    [InlineData("--once", "--control-plane")]
+    public async Task The_local_mesh_does_what_its_file_says(params string[] arguments)
     {
-        await using var sample = Peer.Start("dotnet", Executable.PathOf("LocalMesh"), "--once");
+        await using var sample = Peer.Start("dotnet", [Executable.PathOf("LocalMesh"), .. arguments]);
 
         Assert.Equal(0, await sample.ExitAsync());
         Assert.Equal(4, Regex.Count(sample.Output, "yes *$", RegexOptions.Multiline));

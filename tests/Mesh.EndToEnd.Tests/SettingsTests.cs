@@ -9,7 +9,7 @@ public sealed class SettingsTests
     [InlineData("PROXY_MODE", "sideways", "PROXY_MODE is 'sideways'; allowed: shared, dedicated")]
     [InlineData("PROXY_WORKLOAD_INFO", "shop/web", "PROXY_WORKLOAD_INFO is 'shop/web'; allowed: namespace/name/serviceAccount")]
     [InlineData("PROXY_WORKLOAD_INFO", "", "PROXY_WORKLOAD_INFO is not set; it must be namespace/name/serviceAccount")]
-    [InlineData("LOCAL_XDS_PATH", "", "LOCAL_XDS_PATH is not set; it must be the path of a YAML file that can be read")]
+    [InlineData("XDS_ADDRESS", "http://istiod:15012", "XDS_ADDRESS is 'http://istiod:15012'; allowed: host:port, https://host:port")]
     [InlineData("LOCAL_XDS_PATH", "/nowhere/mesh.yaml", "LOCAL_XDS_PATH is '/nowhere/mesh.yaml'; allowed: the path of a YAML file that can be read")]
     [InlineData("UNSTABLE_ENABLE_SOCKS5", "yes", "UNSTABLE_ENABLE_SOCKS5 is 'yes'; allowed: true, false")]
     [InlineData("LOG_FORMAT", "xml", "LOG_FORMAT is 'xml'; allowed: plain, json")]

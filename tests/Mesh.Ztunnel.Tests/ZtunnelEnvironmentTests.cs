@@ -124,10 +124,6 @@ public sealed class ZtunnelEnvironmentTests
     public void Durations_are_read_as_ztunnel_writes_them(string text, int milliseconds) =>
         Assert.Equal(milliseconds, Core.Configuration.DurationText.TryParse(text, out var duration) ? duration.TotalMilliseconds : -1);
 
-    [Fact]
-    public void Settings_of_ztunnel_that_mean_nothing_here_are_told() =>
-        Assert.Equal(["XDS_ADDRESS"], Read(("XDS_ADDRESS", "https://istiod:15012"), ("CRL_PATH", "/crl"), ("HOME", "/root")).Unsupported);
-
     private static ZtunnelEnvironment Read(params (string Name, string Value)[] settings)
     {
         var variables = new Dictionary<string, string> { ["PROXY_WORKLOAD_INFO"] = "shop/web-0/web", ["LOCAL_XDS_PATH"] = AnyFile, ["MESH_DEVELOPMENT_CA"] = "ca" };

@@ -24,7 +24,7 @@ internal sealed class CertificateText(TextWriter output, DateTimeOffset now)
     {
         var margin = new string(' ', indent);
         output.WriteLine($"{margin}{title}");
-        Field("SPIFFE ID", SpiffeId.TryReadFrom(certificate, out var id, out var error) ? id.ToString() : IsAuthority(certificate) ? null : $"none: {error}");
+        Field("SPIFFE ID", SpiffeId.TryRead(certificate, out var id, out var error) ? id.ToString() : IsAuthority(certificate) ? null : $"none: {error}");
         Field("subject", NameOf(certificate.SubjectName));
         Field("issuer", NameOf(certificate.IssuerName));
         Field("names", Names(certificate));

@@ -125,7 +125,7 @@ internal static class CertificatesCommand
             throw new ToolException($"{host}:{port} is not to be trusted by --root: {distrust}");
         }
 
-        if (expected is not null && (!Core.Identity.SpiffeId.TryReadFrom(result.Presented[0], out var actual, out var fault) || actual != expected))
+        if (expected is not null && (!Core.Identity.SpiffeId.TryRead(result.Presented[0], out var actual, out var fault) || actual != expected))
         {
             throw new ToolException($"{host}:{port} is not {expected}");
         }

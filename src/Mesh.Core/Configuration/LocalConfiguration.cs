@@ -52,10 +52,47 @@ public sealed record LocalConfiguration(ImmutableArray<Workload> Workloads, Immu
         return state;
     }
 
-    /// <summary>Publishes this mesh in place of what a state holds.</summary>
-    public void ApplyTo(MeshState state)
+    /// <summary>Publishes this mesh in a state, in one snapshot. What the state has from elsewhere, such as a control plane, stays.</summary>
+    /// <param name="state">The state.</param>
+    /// <param name="previous">What this takes the place of; null for nothing.</param>
+    public void ApplyTo(MeshState state, LocalConfiguration? previous = null)
     {
         ArgumentNullException.ThrowIfNull(state);
-        state.Replace(Workloads, Services, Policies);
+        state.Update(editor =>
+        {
+            previous?.RemoveFrom(editor);
+            foreach (var workload in Workloads)
+            {
+                editor.Upsert(workload);
+            }
+
+            foreach (var service in Services)
+            {
+                editor.Upsert(service);
+            }
+
+            foreach (var policy in Policies)
+            {
+                editor.Upsert(policy);
+            }
+        });
+    }
+
+    private void RemoveFrom(MeshEditor editor)
+    {
+        foreach (var workload in Workloads)
+        {
+            editor.RemoveWorkload(workload.Uid);
+        }
+
+        foreach (var service in Services)
+        {
+            editor.RemoveService(service.Key);
+        }
+
+        foreach (var policy in Policies)
+        {
+            editor.RemovePolicy(policy.Key);
+        }
     }
 }

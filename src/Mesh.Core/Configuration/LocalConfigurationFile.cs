@@ -25,14 +25,16 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
     private readonly FileSystemWatcher? _watcher;
     private readonly Task _watching;
     private byte[] _seen;
+    private LocalConfiguration _applied;
     private (long Length, DateTime LastWrite)? _stamp;
     private string? _seenError;
     private string? _lastError;
 
-    private LocalConfigurationFile(string path, byte[] seen, (long Length, DateTime LastWrite)? stamp, MeshState state, TimeProvider time, ILogger logger)
+    private LocalConfigurationFile(string path, LocalConfiguration applied, byte[] seen, (long Length, DateTime LastWrite)? stamp, MeshState state, TimeProvider time, ILogger logger)
     {
         _path = path;
         _seen = seen;
+        _applied = applied;
         _stamp = stamp;
         _state = state;
         _time = time;
@@ -53,8 +55,9 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(state);
         var stamp = Stamp(path);
         var content = File.ReadAllBytes(path);
-        LocalConfiguration.Parse(Text(content), path).ApplyTo(state);
-        return new LocalConfigurationFile(path, SHA256.HashData(content), stamp, state, time ?? TimeProvider.System, logger ?? NullLogger<LocalConfigurationFile>.Instance);
+        var applied = LocalConfiguration.Parse(Text(content), path);
+        applied.ApplyTo(state);
+        return new LocalConfigurationFile(path, applied, SHA256.HashData(content), stamp, state, time ?? TimeProvider.System, logger ?? NullLogger<LocalConfigurationFile>.Instance);
     }
 
     /// <summary>Ends watching. The state stays as it is.</summary>
@@ -178,7 +181,8 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
             _seen = hash;
             _seenError = null;
             var configuration = LocalConfiguration.Parse(Text(content), _path);
-            configuration.ApplyTo(_state);
+            configuration.ApplyTo(_state, _applied);
+            _applied = configuration;
             Volatile.Write(ref _lastError, null);
             _logger.ConfigurationApplied(_path, configuration.Workloads.Length, configuration.Services.Length, configuration.Policies.Length);
         }

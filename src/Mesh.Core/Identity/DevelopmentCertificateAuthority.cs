@@ -1,9 +1,10 @@
+using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
 namespace Mesh.Core.Identity;
 
-/// <summary>A certificate authority for development and tests: it signs whatever it is asked for. Not for production.</summary>
+/// <summary>A certificate authority with a root in memory or in a directory: it signs whatever it is asked for. By itself for development and tests alone.</summary>
 /// <remarks>
 /// Its root is trusted for the trust domains that it has signed for, and for those named when it was made.
 /// Leaves are ECDSA P-256 with one critical URI SAN and both extended key usages. Thread-safe.
@@ -19,7 +20,7 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
     private static readonly X500DistinguishedName RootName = new("CN=Mesh development root");
     private static readonly TimeSpan RootLifetime = TimeSpan.FromDays(3650);
 
-    // Machines that share a root may disagree a little about the time.
+    // Machines that share a root may disagree a little about the time; what lives shortly is dated back by less.
     private static readonly TimeSpan ClockSkew = TimeSpan.FromMinutes(1);
 
     private const string LockFile = ".lock";
@@ -110,14 +111,53 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
         }
     }
 
-    /// <summary>Makes a key and signs a certificate for <paramref name="identity"/>, valid from a minute ago. The caller owns the result.</summary>
+    /// <summary>Makes a key and signs a certificate for <paramref name="identity"/>, valid from a minute ago or a tenth of its lifetime. The caller owns the result.</summary>
     public WorkloadCertificate Issue(SpiffeId identity)
     {
-        ArgumentNullException.ThrowIfNull(identity);
-        Trust(identity.TrustDomain);
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var certificate = Sign(identity, new PublicKey(key), Lifetime);
+        return new WorkloadCertificate(certificate.CopyWithPrivateKey(key));
+    }
+
+    /// <summary>Signs a certificate of a workload for a key that somebody else has, valid from a minute ago or a tenth of its lifetime. The caller owns the result.</summary>
+    /// <param name="identity">The identity. That the key's owner may have it, is for the caller to know.</param>
+    /// <param name="key">The public key.</param>
+    /// <param name="lifetime">How long it is to be valid; not longer than the root is.</param>
+    public X509Certificate2 Sign(SpiffeId identity, PublicKey key, TimeSpan lifetime)
+    {
+        ArgumentNullException.ThrowIfNull(identity);
+        ArgumentNullException.ThrowIfNull(key);
+        Trust(identity.TrustDomain);
+        return Sign(UriSan.Write(identity, critical: true), key, lifetime);
+    }
+
+    /// <summary>Makes a key and signs a certificate by which a server is known by DNS names and IP addresses, such as a control plane. The caller owns the result.</summary>
+    /// <param name="names">The names and addresses.</param>
+    public X509Certificate2 IssueServer(IEnumerable<string> names)
+    {
+        ArgumentNullException.ThrowIfNull(names);
+        var san = new SubjectAlternativeNameBuilder();
+        foreach (var name in names)
+        {
+            if (IPAddress.TryParse(name, out var address))
+            {
+                san.AddIpAddress(address);
+            }
+            else
+            {
+                san.AddDnsName(name);
+            }
+        }
+
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var certificate = Sign(san.Build(critical: true), new PublicKey(key), Lifetime);
+        return certificate.CopyWithPrivateKey(key);
+    }
+
+    private X509Certificate2 Sign(X509Extension names, PublicKey key, TimeSpan lifetime)
+    {
         var request = new CertificateRequest(new X500DistinguishedName(""), key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(UriSan.Write(identity, critical: true));
+        request.CertificateExtensions.Add(names);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, critical: true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, critical: true));
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new("1.3.6.1.5.5.7.3.1"), new("1.3.6.1.5.5.7.3.2")], critical: false));
@@ -128,15 +168,15 @@ public sealed class DevelopmentCertificateAuthority : ICertificateAuthority, IDi
 
         // Not longer than the root, either way: its maker's clock may be ahead of ours.
         var now = _time.GetUtcNow();
-        var notBefore = Later(now - ClockSkew, new DateTimeOffset(_root.NotBefore.ToUniversalTime()));
-        var notAfter = Earlier(now + Lifetime, new DateTimeOffset(_root.NotAfter.ToUniversalTime()));
+        var notBefore = Later(now - (lifetime / 10 < ClockSkew ? lifetime / 10 : ClockSkew), new DateTimeOffset(_root.NotBefore.ToUniversalTime()));
+        var notAfter = Earlier(now + lifetime, new DateTimeOffset(_root.NotAfter.ToUniversalTime()));
         if (notBefore >= notAfter)
         {
             throw new CertificateAuthorityException($"the root expired at {notAfter:u}; it is {now:u}");
         }
 
-        using var certificate = request.Create(_root, notBefore, notAfter, RandomNumberGenerator.GetBytes(16));
-        return new WorkloadCertificate(certificate.CopyWithPrivateKey(key));
+        using var rootKey = _root.GetECDsaPrivateKey()!;
+        return request.Create(_root.SubjectName, X509SignatureGenerator.CreateForECDsa(rootKey), notBefore, notAfter, RandomNumberGenerator.GetBytes(16));
     }
 
     /// <inheritdoc/>

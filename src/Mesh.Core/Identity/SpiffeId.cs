@@ -91,15 +91,15 @@ public sealed class SpiffeId : IEquatable<SpiffeId>
         return true;
     }
 
-    /// <summary>Reads the ID of a certificate: its only URI name (X509-SVID standard, section 2); or says in <paramref name="error"/> which rule failed. Says nothing of whether the certificate is to be trusted.</summary>
-    public static bool TryReadFrom(X509Certificate2 certificate, [NotNullWhen(true)] out SpiffeId? id, [NotNullWhen(false)] out string? error)
+    /// <summary>The same path in another trust domain. A name to compare with, which no certificate need have: it may be longer than <see cref="MaxLength"/>.</summary>
+    internal SpiffeId In(TrustDomain trustDomain) => new($"{Scheme}{trustDomain.Name}{PathSpan}", trustDomain, Namespace, ServiceAccount);
+
+    /// <summary>Reads the ID of a certificate, which must have exactly one URI name (X.509-SVID standard, section 2). Whether the certificate is good is another question.</summary>
+    public static bool TryRead(X509Certificate2 certificate, [NotNullWhen(true)] out SpiffeId? id, [NotNullWhen(false)] out string? error)
     {
         ArgumentNullException.ThrowIfNull(certificate);
         return UriSan.TryGetSpiffeId(certificate, out id, out error);
     }
-
-    /// <summary>The same path in another trust domain. A name to compare with, which no certificate need have: it may be longer than <see cref="MaxLength"/>.</summary>
-    internal SpiffeId In(TrustDomain trustDomain) => new($"{Scheme}{trustDomain.Name}{PathSpan}", trustDomain, Namespace, ServiceAccount);
 
     /// <inheritdoc/>
     public bool Equals(SpiffeId? other) => other is not null && string.Equals(_text, other._text, StringComparison.Ordinal);

@@ -86,6 +86,35 @@ public static class SpiffeTls
         };
     }
 
+    /// <summary>
+    /// Options for a server that is known by a DNS name and not by a SPIFFE ID, such as a control plane: a client need not have a certificate,
+    /// but one that it shows must be good. Who it is, <see cref="SpiffeId.TryRead"/> tells.
+    /// </summary>
+    /// <param name="server">What the server presents.</param>
+    /// <param name="trust">The roots that a client's chain must end in, by its trust domain.</param>
+    /// <param name="time">The clock that validity is judged by.</param>
+    public static SslServerAuthenticationOptions ControlPlaneOptions(SslStreamCertificateContext server, TrustBundle trust, TimeProvider time)
+    {
+        ArgumentNullException.ThrowIfNull(server);
+        ArgumentNullException.ThrowIfNull(trust);
+        ArgumentNullException.ThrowIfNull(time);
+        return new SslServerAuthenticationOptions
+        {
+            ServerCertificateContext = server,
+            ClientCertificateRequired = true,
+            EnabledSslProtocols = SslProtocols.Tls13,
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+            AllowTlsResume = false,
+            AllowRenegotiation = false,
+            EncryptionPolicy = EncryptionPolicy.RequireEncryption,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+            CertificateChainPolicy = ChainPolicy(trust.TrustDomains.SelectMany(trustDomain => trust.RootsOf(trustDomain)).Distinct(), ClientAuthentication, time),
+            CipherSuitesPolicy = Suites(),
+            RemoteCertificateValidationCallback = (_, leaf, chain, _) => leaf is null
+                || Verify(leaf as X509Certificate2, chain, id => trust.RootsOf(id.TrustDomain), trust.RevocationLists, new PeerVerification(), _ => null),
+        };
+    }
+
     // The order is that of the question a reader asks: who are you, may you be here, who says so. All must hold, so it costs no safety.
     private static bool Verify(
         X509Certificate2? leaf,

@@ -358,7 +358,7 @@ public sealed class WorkloadCertificates : IAsyncDisposable
         {
             entry.Failures = 0;
             entry.Certificate = issued;
-            entry.Due = Later(issued.RefreshAt, now + ShortestRenewal);
+            entry.Due = Later(RenewalOf(issued, now), now + ShortestRenewal);
             return entry.TakeWaiters();
         }
 
@@ -377,6 +377,9 @@ public sealed class WorkloadCertificates : IAsyncDisposable
     // An authority that issues by its own schedule, as a SPIRE agent does, may have nothing newer yet. Then it is asked again as after a failure.
     private static bool IsTheSame(WorkloadCertificate? used, WorkloadCertificate issued) =>
         used is not null && used.Leaf.RawDataMemory.Span.SequenceEqual(issued.Leaf.RawDataMemory.Span);
+
+    // An authority that dates certificates back, for clocks that differ, would have short ones renewed without end.
+    private static DateTimeOffset RenewalOf(WorkloadCertificate issued, DateTimeOffset now) => issued.RefreshAt > now ? issued.RefreshAt : now + ((issued.NotAfter - now) / 2);
 
     private TimeSpan NextBackoff_NeedsLock(int failures)
     {

@@ -19,6 +19,8 @@ public sealed class MeshEditor
     private readonly ImmutableDictionary<string, PrefixTree<Service>>.Builder _servicesByRange;
     private readonly Dictionary<string, L4Authorization> _policies = [];
     private readonly HashSet<string> _removedPolicies = [];
+    private readonly HashSet<string> _touchedWorkloads = [];
+    private readonly HashSet<NamespacedHostname> _touchedServices = [];
 
     internal MeshEditor(MeshSnapshot before)
     {
@@ -34,12 +36,15 @@ public sealed class MeshEditor
         _servicesByRange = before.ServicesByRange.ToBuilder();
     }
 
+    internal MeshKeys Changed => new(_touchedWorkloads, _touchedServices, _policies.Keys.Union(_removedPolicies));
+
     /// <summary>Adds a workload, or replaces the one with its UID.</summary>
     public void Upsert(Workload workload)
     {
         ArgumentNullException.ThrowIfNull(workload);
         RemoveWorkload(workload.Uid);
         _workloadsByUid.Add(workload.Uid, workload);
+        _touchedWorkloads.Add(workload.Uid);
         Add(_workloadsByName, new WorkloadName(workload.Namespace, workload.Name), workload);
         if (workload.Hostname.Length > 0)
         {
@@ -67,6 +72,7 @@ public sealed class MeshEditor
             return false;
         }
 
+        _touchedWorkloads.Add(uid);
         Remove(_workloadsByName, new WorkloadName(workload.Namespace, workload.Name), workload);
         if (workload.Hostname.Length > 0)
         {
@@ -92,6 +98,7 @@ public sealed class MeshEditor
         ArgumentNullException.ThrowIfNull(service);
         RemoveService(service.Key);
         _servicesByKey.Add(service.Key, service);
+        _touchedServices.Add(service.Key);
         Add(_servicesByHostname, service.Hostname, service);
         foreach (var vip in service.Vips.Distinct())
         {
@@ -113,6 +120,7 @@ public sealed class MeshEditor
             return false;
         }
 
+        _touchedServices.Add(key);
         Remove(_servicesByHostname, service.Hostname, service);
         foreach (var vip in service.Vips.Distinct())
         {

@@ -109,6 +109,11 @@ public sealed class MeshSnapshot
         return best;
     }
 
+    /// <summary>The services that have a virtual address, by itself or else in a range, whoever can see them; several namespaces may have one each.</summary>
+    public IReadOnlyList<Service> ServicesAt(NetworkAddress vip) =>
+        ServicesByVip.TryGetValue(vip, out var exact) ? exact
+        : ServicesByRange.TryGetValue(vip.Network, out var ranges) ? [.. ranges.Covering(vip.Address).Select(covering => covering.Value)] : [];
+
     /// <summary>The service that a client means by a host name, in any case of letters; null when there is none that it can see (ztunnel §5.9).</summary>
     public Service? FindServiceByHostname(string hostname, string clientNamespace) =>
         Best(ServicesByHostname.GetValueOrDefault(hostname), clientNamespace);

@@ -25,7 +25,7 @@ public sealed class MeshState
             var before = _current;
             var editor = new MeshEditor(before);
             edit(editor);
-            Publish_NeedsLock(before, editor.ToSnapshot());
+            Publish_NeedsLock(before, editor.ToSnapshot(), editor.Changed);
         }
     }
 
@@ -51,11 +51,11 @@ public sealed class MeshState
         var next = editor.ToSnapshot();
         lock (_writer)
         {
-            Publish_NeedsLock(_current, next);
+            Publish_NeedsLock(_current, next, MeshKeys.Of(_current).Concat(MeshKeys.Of(next)));
         }
     }
 
-    private void Publish_NeedsLock(MeshSnapshot before, MeshSnapshot after)
+    private void Publish_NeedsLock(MeshSnapshot before, MeshSnapshot after, MeshKeys keys)
     {
         if (ReferenceEquals(before, after))
         {
@@ -65,7 +65,7 @@ public sealed class MeshState
         Volatile.Write(ref _current, after);
 
         // One subscriber's fault must not keep the change from the others: some of them enforce it.
-        var change = new MeshChange(before, after);
+        var change = new MeshChange(before, after, keys);
         var faults = new List<Exception>();
         foreach (var subscriber in Changed?.GetInvocationList().Cast<EventHandler<MeshChange>>() ?? [])
         {
@@ -89,8 +89,26 @@ public sealed class MeshState
 /// <summary>A published change.</summary>
 /// <param name="Before">The mesh before it.</param>
 /// <param name="After">The mesh since.</param>
-public sealed record MeshChange(MeshSnapshot Before, MeshSnapshot After)
+/// <param name="Keys">What was added, replaced or removed.</param>
+public sealed record MeshChange(MeshSnapshot Before, MeshSnapshot After, MeshKeys Keys)
 {
     /// <summary>Whether authorization policies are among what changed, so that open connections must be judged anew (ztunnel §9.4).</summary>
     public bool PoliciesChanged => !ReferenceEquals(Before.Policies, After.Policies);
+}
+
+/// <summary>Keys of parts of a mesh. Those of a change are as many as it touched, not as there are in the mesh.</summary>
+/// <param name="Workloads">UIDs of workloads.</param>
+/// <param name="Services">Keys of services.</param>
+/// <param name="Policies">Keys of policies, <c>namespace/name</c>.</param>
+public sealed record MeshKeys(IEnumerable<string> Workloads, IEnumerable<NamespacedHostname> Services, IEnumerable<string> Policies)
+{
+    /// <summary>All keys of a mesh.</summary>
+    public static MeshKeys Of(MeshSnapshot mesh)
+    {
+        ArgumentNullException.ThrowIfNull(mesh);
+        return new MeshKeys(mesh.WorkloadsByUid.Keys, mesh.ServicesByKey.Keys, mesh.Policies.Policies.Select(policy => policy.Key));
+    }
+
+    internal MeshKeys Concat(MeshKeys other) =>
+        new(Workloads.Concat(other.Workloads).Distinct(), Services.Concat(other.Services).Distinct(), Policies.Concat(other.Policies).Distinct());
 }

@@ -11,6 +11,7 @@ internal static class GrpcFraming
 
     // A length is only what the peer says: memory follows the octets that have come.
     private const int FirstBuffer = 64 * 1024;
+    private const int Piece = 64 * 1024;
 
     /// <summary>A message with its header.</summary>
     public static byte[] Write(IMessage message)
@@ -20,6 +21,26 @@ internal static class GrpcFraming
         BinaryPrimitives.WriteUInt32BigEndian(frame.AsSpan(1), (uint)length);
         message.WriteTo(frame.AsSpan(HeaderLength));
         return frame;
+    }
+
+    /// <summary>Sends a message with its header, and with octets before it that are part of it: fields in wire format, which many messages share.</summary>
+    /// <remarks>In pieces, each of which waits until there is room: a message for a slow peer is not kept twice.</remarks>
+    public static async Task WriteAsync(Stream stream, IMessage message, ReadOnlyMemory<byte> shared, CancellationToken cancellationToken)
+    {
+        var frame = Write(message);
+        BinaryPrimitives.WriteUInt32BigEndian(frame.AsSpan(1), (uint)(frame.Length - HeaderLength + shared.Length));
+        await stream.WriteAsync(frame.AsMemory(0, HeaderLength), cancellationToken);
+        await WritePiecesAsync(stream, shared, cancellationToken);
+        await WritePiecesAsync(stream, frame.AsMemory(HeaderLength), cancellationToken);
+        await stream.FlushAsync(cancellationToken);
+    }
+
+    private static async Task WritePiecesAsync(Stream stream, ReadOnlyMemory<byte> octets, CancellationToken cancellationToken)
+    {
+        for (var sent = 0; sent < octets.Length; sent += Piece)
+        {
+            await stream.WriteAsync(octets.Slice(sent, Math.Min(Piece, octets.Length - sent)), cancellationToken);
+        }
     }
 
     /// <summary>Reads the next message; null at the end of the stream.</summary>

@@ -18,7 +18,8 @@ internal static class ReadinessGate
 /// <summary>Answers the readiness probe: <c>GET /healthz/ready</c> (ztunnel §10.5).</summary>
 internal sealed class ReadinessServer : IAsyncDisposable
 {
-    private readonly ConcurrentDictionary<string, bool> _pending = new([KeyValuePair.Create(ReadinessGate.StateManager, true), KeyValuePair.Create(ReadinessGate.Proxy, true)]);
+    // With what a gate is waiting for, where that can be said.
+    private readonly ConcurrentDictionary<string, Func<string?>> _pending = new([KeyValuePair.Create(ReadinessGate.StateManager, Unsaid), KeyValuePair.Create(ReadinessGate.Proxy, Unsaid)]);
     private AdminHost? _host;
 
     private ReadinessServer()
@@ -35,7 +36,11 @@ internal sealed class ReadinessServer : IAsyncDisposable
     }
 
     /// <summary>Says whether one of the gates is passed; it may close again.</summary>
-    public void Set(string gate, bool isPassed) => _ = isPassed ? _pending.TryRemove(gate, out _) : _pending.TryAdd(gate, true);
+    /// <param name="gate">One of <see cref="ReadinessGate"/>.</param>
+    /// <param name="isPassed">Whether it is passed.</param>
+    /// <param name="why">What it waits for, asked at each probe; null when there is nothing to say.</param>
+    public void Set(string gate, bool isPassed, Func<string?>? why = null) =>
+        _ = isPassed ? _pending.TryRemove(gate, out _) : _pending.AddOrUpdate(gate, why ?? Unsaid, (_, old) => why ?? old) is not null;
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? default;
 
@@ -52,8 +57,11 @@ internal sealed class ReadinessServer : IAsyncDisposable
             return Task.CompletedTask;
         }
 
-        var pending = _pending.Keys.Order(StringComparer.Ordinal).ToList();
+        var pending = _pending.OrderBy(gate => gate.Key, StringComparer.Ordinal).ToList();
         context.Response.StatusCode = pending.Count == 0 ? StatusCodes.Status200OK : StatusCodes.Status500InternalServerError;
-        return context.Response.WriteAsync(pending.Count == 0 ? "ready\n" : $"not ready, pending: {string.Join(", ", pending)}\n");
+        var reasons = pending.Select(gate => gate.Value() is { } why ? $"{gate.Key}: {why}\n" : "");
+        return context.Response.WriteAsync(pending.Count == 0 ? "ready\n" : $"not ready, pending: {string.Join(", ", pending.Select(gate => gate.Key))}\n{string.Concat(reasons)}");
     }
+
+    private static string? Unsaid() => null;
 }

@@ -19,6 +19,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
     private readonly OutboundPlanner _planner;
     private readonly TrafficManager _traffic;
     private readonly HostResolver _resolver;
+    private readonly KnownDestination _known;
     private readonly ILogger _logger;
     private readonly Acceptor[] _acceptors;
 
@@ -29,6 +30,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
         _planner = new OutboundPlanner(context.Options.HbonePort, port => context.Options.IsIllegalPort(port) || port == context.Options.AdminPort, context.Options.TrustDomainAliases);
         _traffic = new TrafficManager(context.Time);
         _resolver = new HostResolver(context);
+        _known = new KnownDestination(context);
         _logger = context.Loggers.CreateLogger<OutboundProxy>();
         _acceptors = [Accept(redirected, isSocks5: false), .. socks5 is null ? [] : new[] { Accept(socks5, isSocks5: true) }];
 
@@ -82,6 +84,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
     private async Task<OutboundHop> ConnectAsync(
         TransportConnection application, ConnectionRecord record, Workload local, IPEndPoint destination, Admission admission, string? traceParent, CancellationToken closed)
     {
+        await _known.EnsureAsync(local, destination, closed);
         HashSet<string>? tried = null;
         ExceptionDispatchInfo? failure = null;
         while (true)

@@ -48,6 +48,8 @@ internal sealed class ScriptedAuthority(FakeTimeProvider time) : ICertificateAut
 
         public Task<WorkloadCertificate> Answered => _answer.Task;
 
+        public void Grant(WorkloadCertificate certificate) => _answer.SetResult(certificate);
+
         public void Grant() => _answer.SetResult(authority.Sign(identity));
 
         /// <summary>Answers with a copy of a certificate that it had issued before.</summary>

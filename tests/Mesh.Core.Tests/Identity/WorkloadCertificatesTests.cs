@@ -74,6 +74,18 @@ public sealed class WorkloadCertificatesTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_short_certificate_that_is_dated_back_is_not_renewed_without_end()
+    {
+        using var root = TestCertificates.Root();
+        var now = _time.GetUtcNow();
+        var waiting = GetAsync(Web);
+        (await _authority.NextAsync()).Grant(new WorkloadCertificate(TestCertificates.Leaf(root, new TestLeaf { Uris = [Web.ToString()], NotBefore = now.AddMinutes(-2), NotAfter = now.AddMinutes(1) })));
+        await waiting.InTime();
+
+        Assert.Equal(now.AddSeconds(30), Assert.Single(_certificates.Status).NextRequestAt);
+    }
+
+    [Fact]
     public async Task A_renewed_certificate_takes_the_place_of_the_old_one()
     {
         var old = await GrantedAsync(Web);

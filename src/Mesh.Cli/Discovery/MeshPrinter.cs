@@ -3,7 +3,7 @@ using Mesh.Core.Workloads;
 using Mesh.Xds.Client;
 using Mesh.Xds.Workloads;
 
-namespace Mesh.Cli.Xds;
+namespace Mesh.Cli.Discovery;
 
 /// <summary>Keeps the mesh that a control plane sends, and prints it: first all, then what changes.</summary>
 internal sealed class MeshPrinter : IXdsHandler<MeshAddress>, IXdsHandler<MeshAuthorization>

@@ -5,7 +5,7 @@ using Mesh.Xds;
 using Mesh.Xds.Client;
 using Mesh.Xds.Workloads;
 
-namespace Mesh.Cli.Xds;
+namespace Mesh.Cli.Discovery;
 
 /// <summary><c>mesh xds</c>: what a control plane would send to a node.</summary>
 internal static class XdsCommand

@@ -6,7 +6,7 @@ using Mesh.Testing;
 using Mesh.Xds;
 using static Mesh.Xds.ControlPlanePeer;
 
-namespace Mesh.Cli.Xds;
+namespace Mesh.Cli.Discovery;
 
 /// <summary><c>mesh xds</c> against a scripted server on gRPC's C core.</summary>
 public sealed class XdsCommandTests : IAsyncLifetime

@@ -1,0 +1,21 @@
+namespace Mesh.Xds.Server;
+
+/// <summary>Settings of <see cref="ControlPlane"/>.</summary>
+public sealed class ControlPlaneOptions
+{
+    /// <summary>The longest lifetime of a certificate; who asks for more gets this. Default 24 hours.</summary>
+    public TimeSpan MaxCertificateLifetime { get; init; } = TimeSpan.FromHours(24);
+
+    /// <summary>How many streams of discovery may be open at once; further ones are refused. Default 10,000.</summary>
+    public int MaxStreams { get; init; } = 10_000;
+
+    /// <summary>How many names one stream may ask for on demand. Default 100,000.</summary>
+    public int MaxNames { get; init; } = 100_000;
+
+    internal void Validate()
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxCertificateLifetime, TimeSpan.FromSeconds(2));
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxStreams, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxNames, 1);
+    }
+}

@@ -1,0 +1,139 @@
+using System.Threading.Channels;
+using Mesh.Core.Workloads;
+using Mesh.Xds.Grpc;
+using Mesh.Xds.Protos;
+using Mesh.Xds.Workloads;
+using Microsoft.Extensions.Logging;
+
+namespace Mesh.Xds.Server;
+
+/// <summary>One client's stream of delta discovery: its requests are read while responses are written.</summary>
+internal sealed class DiscoveryStream
+{
+    // Versions of all that a client has, in the first request after a reconnect.
+    private const int MaxRequestSize = 64 * 1024 * 1024;
+    private const int MaxDetail = 2048;
+
+    private readonly Lock _gate = new();
+    private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly Catalogs _catalogs;
+    private readonly MeshState _state;
+    private readonly ControlPlaneClient _client;
+    private readonly ControlPlaneOptions _options;
+    private readonly ILogger _logger;
+
+    // In the order in which they are served: addresses before the policies that speak of them.
+    private readonly SortedList<string, TypeStream> _types = new(Comparer<string>.Create((left, right) => Order(left).CompareTo(Order(right))));
+
+    public DiscoveryStream(Catalogs catalogs, MeshState state, ControlPlaneClient client, ControlPlaneOptions options, ILogger logger)
+    {
+        _catalogs = catalogs;
+        _state = state;
+        _client = client;
+        _options = options;
+        _logger = logger;
+    }
+
+    /// <summary>Serves until the client ends, or does what it must not.</summary>
+    /// <exception cref="GrpcException">How the stream is to end.</exception>
+    public async Task RunAsync(Stream request, Stream response, CancellationToken cancellationToken)
+    {
+        _catalogs.Changed += Wake;
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        try
+        {
+            var reading = ReadAsync(request, end.Token);
+            var writing = WriteAsync(response, end.Token);
+            var first = await Task.WhenAny(reading, writing);
+            await end.CancelAsync();
+            await Task.WhenAll(reading, writing).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await first;
+        }
+        finally
+        {
+            _catalogs.Changed -= Wake;
+        }
+    }
+
+    private static int Order(string typeUrl) => typeUrl == MeshResources.AddressTypeUrl ? 0 : 1;
+
+    private void Wake() => _news.Writer.TryWrite(true);
+
+    private async Task ReadAsync(Stream request, CancellationToken cancellationToken)
+    {
+        while (await GrpcFraming.ReadAsync(request, DeltaDiscoveryRequest.Parser, MaxRequestSize, cancellationToken) is { } message)
+        {
+            Take(message);
+            Wake();
+        }
+    }
+
+    private void Take(DeltaDiscoveryRequest request)
+    {
+        if (request.ErrorDetail is { } refusal)
+        {
+            var detail = refusal.Message.Length > MaxDetail ? refusal.Message[..MaxDetail] : refusal.Message;
+            _logger.Refused(_client.Name, request.TypeUrl, detail);
+        }
+
+        lock (_gate)
+        {
+            if (!_types.TryGetValue(request.TypeUrl, out var type))
+            {
+                if (Begin(request) is not { } begun)
+                {
+                    _logger.TypeUnknown(_client.Name, request.TypeUrl.Length > 256 ? request.TypeUrl[..256] : request.TypeUrl);
+                    return;
+                }
+
+                type = begun;
+                _types.Add(request.TypeUrl, type);
+            }
+
+            if (request.ResponseNonce.Length > 0 && request.ResponseNonce == type.Awaiting)
+            {
+                type.Answered();
+            }
+
+            type.Subscribe(request);
+        }
+    }
+
+    // Names that are subscribed to, or everything subscribed to and taken back at once, mean: on demand (ztunnel §5.4).
+    private TypeStream? Begin(DeltaDiscoveryRequest request) => request.TypeUrl switch
+    {
+        MeshResources.AddressTypeUrl => request.ResourceNamesSubscribe.Count == 0 || (request.ResourceNamesSubscribe.Contains("*") && !request.ResourceNamesUnsubscribe.Contains("*"))
+            ? new WildcardStream(_catalogs.Addresses)
+            : new OnDemandStream(_catalogs.Addresses, _state, _client, _options.MaxNames),
+        MeshResources.AuthorizationTypeUrl => new WildcardStream(_catalogs.Authorizations),
+        _ => null,
+    };
+
+    private async Task WriteAsync(Stream response, CancellationToken cancellationToken)
+    {
+        while (await _news.Reader.WaitToReadAsync(cancellationToken))
+        {
+            _news.Reader.TryRead(out _);
+            while (Next() is { } next)
+            {
+                await GrpcFraming.WriteAsync(response, next.Response, next.Shared, cancellationToken);
+            }
+        }
+    }
+
+    private (DeltaDiscoveryResponse Response, ReadOnlyMemory<byte> Shared)? Next()
+    {
+        lock (_gate)
+        {
+            foreach (var type in _types.Values)
+            {
+                if (type.Next() is { } next)
+                {
+                    return next;
+                }
+            }
+
+            return null;
+        }
+    }
+}
