@@ -23,8 +23,8 @@ internal static class BearerToken
                 : (await File.ReadAllTextAsync(setting, cancellationToken)).Trim();
         }
 
-        return token.Length == 0
-            ? throw new IOException($"the token {setting} is empty")
+        return token.Length == 0 ? throw new IOException($"the token {setting} is empty")
+            : token.AsSpan().ContainsAnyExceptInRange('!', '~') ? throw new IOException($"the token {(token == setting ? "of the setting" : setting)} has spaces or characters that no token has")
             : [new("authorization", $"Bearer {token}"), .. endpoint.Metadata];
     }
 }

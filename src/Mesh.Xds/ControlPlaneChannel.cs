@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using Mesh.Xds.Grpc;
 
@@ -45,15 +46,19 @@ internal static class ControlPlaneChannel
     }
 
     /// <summary>A channel through a unix socket, in plain text: who may open the socket is for the file system to say.</summary>
-    public static IGrpcChannel CreateUnix(string path, int maxMessageSize, TimeProvider time)
+    public static IGrpcChannel CreateUnix(string path, int maxMessageSize, TimeProvider time) => CreatePlain(new UnixDomainSocketEndPoint(path), maxMessageSize, time);
+
+    /// <summary>A channel in plain text, to who is on the same machine.</summary>
+    public static IGrpcChannel CreatePlain(EndPoint endPoint, int maxMessageSize, TimeProvider time)
     {
         var handler = Handler();
         handler.ConnectCallback = async (_, token) =>
         {
-            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            var isUnix = endPoint.AddressFamily is AddressFamily.Unix;
+            var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, isUnix ? ProtocolType.Unspecified : ProtocolType.Tcp);
             try
             {
-                await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), token);
+                await socket.ConnectAsync(endPoint, token);
                 return new NetworkStream(socket, ownsSocket: true);
             }
             catch
@@ -68,7 +73,7 @@ internal static class ControlPlaneChannel
     private static SocketsHttpHandler Handler() => new()
     {
         AllowAutoRedirect = false,
-        AutomaticDecompression = System.Net.DecompressionMethods.None,
+        AutomaticDecompression = DecompressionMethods.None,
         UseCookies = false,
         UseProxy = false,
         ActivityHeadersPropagator = null,

@@ -41,6 +41,26 @@ public sealed class AdminTests
     }
 
     [Fact]
+    public async Task The_certificates_of_a_running_ztunnel_are_shown_by_the_command_line()
+    {
+        await using var nodes = await TwoNodes.StartAsync();
+        await using (var connection = await nodes.ConnectAsync())
+        {
+            Assert.Equal("hello", await connection.EchoAsync("hello"));
+        }
+
+        await using var proxy = Peer.Start("dotnet", Executable.PathOf("Mesh.Cli"), "certs", "proxy", "--address", $"{nodes.WebAddress}:15000");
+        Assert.Equal(0, await proxy.ExitAsync());
+        Assert.Matches("spiffe://cluster.local/ns/shop/sa/web\\s+state +Available\\s+leaf\\s+SPIFFE ID +spiffe://cluster.local/ns/shop/sa/web", proxy.Output);
+        Assert.Contains("root 1 of 1", proxy.Output, StringComparison.Ordinal);
+
+        var root = Path.Combine(nodes.CertificateDirectory, Core.Identity.DevelopmentCertificateAuthority.RootCertificateFile);
+        await using var handshake = Peer.Start("dotnet", Executable.PathOf("Mesh.Cli"), "certs", "connect", $"{nodes.CartAddress}:15008", "--root", root, "--expect", "spiffe://cluster.local/ns/shop/sa/cart");
+        Assert.Equal(0, await handshake.ExitAsync());
+        Assert.Contains("the given roots vouch for it", handshake.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task The_form_and_the_compression_of_metrics_are_negotiated()
     {
         await using var nodes = await TwoNodes.StartAsync();

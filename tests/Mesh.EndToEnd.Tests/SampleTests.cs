@@ -1,5 +1,8 @@
+using System.Net;
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Mesh.Testing;
+using Mesh.Xds;
 
 namespace Mesh.EndToEnd;
 
@@ -48,6 +51,42 @@ public sealed class SampleTests
         Assert.Contains("10.0.0.7:80: hello spiffe://cluster.local/ns/shop/sa/web, you asked for 10.0.0.7:80", sample.Output, StringComparison.Ordinal);
         Assert.Contains("10.0.0.7:9090: allow policies exist, but none allowed", sample.Output, StringComparison.Ordinal);
         Assert.InRange(File.ReadLines(Repository.PathOf("samples", "MinimalProxy", "Program.cs")).Count(), 1, 79);
+    }
+
+    [RequiresProgram(ControlPlanePeer.Python, ControlPlanePeer.PythonPackages, ControlPlanePeer.PythonGrpc, ControlPlanePeer.Protoc)]
+    public async Task A_console_program_of_less_than_sixty_lines_watches_a_mesh()
+    {
+        const string TypeUrl = "type.googleapis.com/istio.workload.Address";
+        await using var server = await ControlPlanePeer.StartAsync();
+        await using var sample = Peer.Start("dotnet", Executable.PathOf("WatchMesh"), $"localhost:{server.Port}", server.RootPath, server.TokenPath);
+        await server.NextRequestAsync();
+        await server.PushAsync(TypeUrl, "1", [Service("10.96.0.2")]);
+        await sample.SaysAsync("added service cart.shop at /10.96.0.2");
+        await sample.SaysAsync("ready: 0 workloads, 1 services");
+        await server.PushAsync(TypeUrl, "2", [Service("10.96.0.3")]);
+        await sample.SaysAsync("changed service cart.shop at /10.96.0.3");
+        await server.PushAsync(TypeUrl, "3", [new JsonObject { ["name"] = "u", ["address"] = new JsonObject { ["workload"] = new JsonObject { ["uid"] = "u", ["namespace"] = "shop", ["addresses"] = new JsonArray("CgAAAg==") } } }], "shop/cart.shop");
+        await sample.SaysAsync("removed shop/cart.shop");
+        await sample.SaysAsync("added workload spiffe://cluster.local/ns/shop/sa/default at 10.0.0.2");
+        sample.Signal("INT");
+
+        Assert.Equal(0, await sample.ExitAsync());
+        Assert.InRange(File.ReadLines(Repository.PathOf("samples", "WatchMesh", "Program.cs")).Count(), 1, 59);
+
+        static JsonObject Service(string vip) => new()
+        {
+            ["name"] = "shop/cart.shop",
+            ["address"] = new JsonObject
+            {
+                ["service"] = new JsonObject
+                {
+                    ["name"] = "cart",
+                    ["namespace"] = "shop",
+                    ["hostname"] = "cart.shop",
+                    ["addresses"] = new JsonArray(new JsonObject { ["address"] = Convert.ToBase64String(IPAddress.Parse(vip).GetAddressBytes()) }),
+                },
+            },
+        };
     }
 
     [Fact]

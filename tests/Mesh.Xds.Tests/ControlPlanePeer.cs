@@ -22,6 +22,8 @@ internal sealed class ControlPlanePeer : IAsyncDisposable
 
     public string RootPath => Path.Combine(_directory.FullName, "root.pem");
 
+    public string RootPem => File.ReadAllText(RootPath);
+
     public string TokenPath => Path.Combine(_directory.FullName, "token");
 
     public int Port { get; private set; }
@@ -75,6 +77,14 @@ internal sealed class ControlPlanePeer : IAsyncDisposable
 
     public Task EndStreamAsync(string code, string details = "") => TellAsync(new JsonObject { ["op"] = "end", ["code"] = code, ["details"] = details });
 
+    /// <summary>Says how the certificate authority answers from now on; what waits at a gate is let go.</summary>
+    public Task AuthorityAsync(string mode, JsonObject? more = null)
+    {
+        var command = more ?? [];
+        (command["op"], command["mode"]) = ("ca", mode);
+        return TellAsync(command);
+    }
+
     /// <summary>The next request that it got, in the order of arrival.</summary>
     public async Task<JsonObject> NextRequestAsync() => JsonNode.Parse(await _peer!.SaysAsync($"request {++_requests} "))!.AsObject();
 
@@ -116,5 +126,11 @@ internal sealed class ControlPlanePeer : IAsyncDisposable
         Write("key.pem", key.ExportPkcs8PrivateKeyPem());
     }
 
-    private void Write(string name, string text) => File.WriteAllText(Path.Combine(_directory.FullName, name), text);
+    /// <summary>Writes a file that lives as long as the peer, and returns its path.</summary>
+    public string Write(string name, string text)
+    {
+        var path = Path.Combine(_directory.FullName, name);
+        File.WriteAllText(path, text);
+        return path;
+    }
 }

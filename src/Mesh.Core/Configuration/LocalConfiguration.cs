@@ -26,6 +26,24 @@ public sealed record LocalConfiguration(ImmutableArray<Workload> Workloads, Immu
         return new LocalConfigurationReader(file).Read(yaml);
     }
 
+    /// <summary>What a snapshot holds, ordered by UID, namespace and name.</summary>
+    public static LocalConfiguration Of(MeshSnapshot mesh)
+    {
+        ArgumentNullException.ThrowIfNull(mesh);
+        return new LocalConfiguration(
+            [.. mesh.Workloads.OrderBy(workload => workload.Uid, StringComparer.Ordinal)],
+            [.. mesh.Services.OrderBy(service => service.Key.ToString(), StringComparer.Ordinal)],
+            [.. mesh.Policies.Policies.OrderBy(policy => policy.Key, StringComparer.Ordinal)]);
+    }
+
+    /// <summary>Writes this mesh as YAML that <see cref="Parse"/> reads.</summary>
+    /// <remarks>A mesh with references that lead nowhere, as a control plane may send, is written all the same; <see cref="Parse"/> then names them.</remarks>
+    public void WriteTo(TextWriter output)
+    {
+        ArgumentNullException.ThrowIfNull(output);
+        LocalConfigurationWriter.Write(this, output);
+    }
+
     /// <summary>Makes a state that holds this mesh.</summary>
     public MeshState ToState()
     {

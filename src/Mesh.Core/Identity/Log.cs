@@ -19,4 +19,7 @@ internal static partial class Log
 
     [LoggerMessage(1005, LogLevel.Warning, "{Path} cannot be read, the revocation lists stay as they were: {Error}")]
     public static partial void RevocationListsUnreadable(this ILogger logger, string path, string error);
+
+    [LoggerMessage(1006, LogLevel.Debug, "The authority has no newer certificate of {Identity} than that which is valid until {NotAfter:u}, next attempt at {NextRequestAt:u}")]
+    public static partial void CertificateUnchanged(this ILogger logger, SpiffeId identity, DateTimeOffset notAfter, DateTimeOffset nextRequestAt);
 }

@@ -43,7 +43,10 @@ public sealed class SpiffeId : IEquatable<SpiffeId>
     public static SpiffeId ForServiceAccount(TrustDomain trustDomain, string @namespace, string serviceAccount)
     {
         ArgumentNullException.ThrowIfNull(trustDomain);
-        return Parse($"{Scheme}{trustDomain.Name}/ns/{@namespace}/sa/{serviceAccount}");
+        var id = Parse($"{Scheme}{trustDomain.Name}/ns/{@namespace}/sa/{serviceAccount}");
+        return id.Namespace == @namespace && id.ServiceAccount == serviceAccount
+            ? id
+            : throw new FormatException($"namespace '{Printable(@namespace)}' and service account '{Printable(serviceAccount)}' are to be one path segment each, without '/'");
     }
 
     /// <summary>Reads an ID strictly by the SPIFFE-ID standard.</summary>

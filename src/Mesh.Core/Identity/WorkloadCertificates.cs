@@ -48,6 +48,7 @@ public sealed record WorkloadCertificateStatus(SpiffeId Identity, WorkloadCertif
 /// <list type="number">
 /// <item>One request per identity is on its way at most; all who ask meanwhile share it. Cancelling ends one caller's wait, not the request.</item>
 /// <item>A failed renewal leaves the old certificate in use until it expires. Without a valid one, waiters get the error at once, and later callers the same until the next attempt.</item>
+/// <item>An authority that answers with the certificate that is in use already has nothing newer: it is asked again after the waits of a failure, and nobody is told.</item>
 /// <item>The cache owns what it returns. A replaced certificate is left to the handshakes that hold it.</item>
 /// </list>
 /// Thread-safe.
@@ -321,15 +322,26 @@ public sealed class WorkloadCertificates : IAsyncDisposable
             return;
         }
 
-        if (issued is not null)
+        if (issued is not null && status.Certificate is { } used && used != issued)
+        {
+            // Nothing has changed for anybody.
+            issued.Dispose();
+            waiters?.SetResult(used);
+            _logger.CertificateUnchanged(entry.Identity, used.NotAfter, status.NextRequestAt);
+            return;
+        }
+
+        if (issued is not null && status.Certificate is not null)
         {
             waiters?.SetResult(issued);
             _logger.CertificateIssued(entry.Identity, issued.NotAfter, status.NextRequestAt);
         }
         else
         {
-            waiters?.SetException(error as CertificateAuthorityException ?? new CertificateAuthorityException($"no certificate for {entry.Identity}: {error!.Message}", error));
-            _logger.CertificateFailed(entry.Identity, status.NextRequestAt, status.Certificate is not null, error!);
+            issued?.Dispose();
+            error ??= new CertificateAuthorityException($"the authority has no newer certificate of {entry.Identity} than one that has expired");
+            waiters?.SetException(error as CertificateAuthorityException ?? new CertificateAuthorityException($"no certificate for {entry.Identity}: {error.Message}", error));
+            _logger.CertificateFailed(entry.Identity, status.NextRequestAt, status.Certificate is not null, error);
         }
 
         Changed?.Invoke(this, status);
@@ -342,7 +354,7 @@ public sealed class WorkloadCertificates : IAsyncDisposable
         entry.InFlight = false;
         entry.Error = error;
         entry.Priority = CertificatePriority.Background;
-        if (issued is not null)
+        if (issued is not null && !IsTheSame(entry.Certificate, issued))
         {
             entry.Failures = 0;
             entry.Certificate = issued;
@@ -354,13 +366,17 @@ public sealed class WorkloadCertificates : IAsyncDisposable
         if (entry.Certificate is { } old && old.IsValidAt(now))
         {
             entry.Due = old.NotAfter < retry ? Later(old.NotAfter, now + ShortestRenewal) : retry;
-            return null;
+            return issued is null ? null : entry.TakeWaiters();
         }
 
         entry.Due = retry;
         entry.Certificate = null;
         return entry.TakeWaiters();
     }
+
+    // An authority that issues by its own schedule, as a SPIRE agent does, may have nothing newer yet. Then it is asked again as after a failure.
+    private static bool IsTheSame(WorkloadCertificate? used, WorkloadCertificate issued) =>
+        used is not null && used.Leaf.RawDataMemory.Span.SequenceEqual(issued.Leaf.RawDataMemory.Span);
 
     // An authority that dates certificates back, for clocks that differ, would have short ones renewed without end.
     private static DateTimeOffset RenewalOf(WorkloadCertificate issued, DateTimeOffset now) => issued.RefreshAt > now ? issued.RefreshAt : now + ((issued.NotAfter - now) / 2);

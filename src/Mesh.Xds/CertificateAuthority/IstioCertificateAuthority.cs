@@ -135,29 +135,27 @@ public sealed class IstioCertificateAuthority : ICertificateAuthority, IDisposab
         WorkloadCertificate certificate;
         try
         {
+            roots.ImportFromPem(chain[^1]);
             using var signed = X509Certificate2.CreateFromPem(chain[0]);
             certificate = new WorkloadCertificate(signingRequest.Complete(signed), chain.Skip(1).SkipLast(1).Select(pem => X509Certificate2.CreateFromPem(pem)));
-            roots.ImportFromPem(chain[^1]);
         }
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
             throw new CertificateAuthorityException($"the authority answered a request for {identity} with a certificate that cannot be used: {e.Message}", e);
         }
 
-        if (certificate.Identity != identity)
+        if (certificate.Identity == identity && roots.Count > 0)
         {
-            certificate.Dispose();
-            throw new CertificateAuthorityException($"the authority answered a request for {identity} with a certificate of {certificate.Identity}");
+            Trust(identity.TrustDomain, chain[^1], roots);
+            return certificate;
         }
 
-        if (roots.Count == 0)
+        using (certificate)
         {
-            certificate.Dispose();
-            throw new CertificateAuthorityException($"the authority answered a request for {identity} without a root certificate");
+            throw new CertificateAuthorityException(roots.Count == 0
+                ? $"the authority answered a request for {identity} without a root certificate"
+                : $"the authority answered a request for {identity} with a certificate of {certificate.Identity}");
         }
-
-        Trust(identity.TrustDomain, chain[^1], roots);
-        return certificate;
     }
 
     // Only a change is one: connections are looked at again for each.

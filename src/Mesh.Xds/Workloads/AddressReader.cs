@@ -34,7 +34,7 @@ internal sealed class AddressReader
     /// <exception cref="ResourceException">A field has a value that is not allowed; all such fields are named.</exception>
     public MeshAddress Read(ReadOnlySpan<byte> octets)
     {
-        var address = Wire.Address.Parser.ParseFrom(octets);
+        var address = Parse(octets);
         var faults = new Faults();
         MeshAddress? read = address.TypeCase switch
         {
@@ -43,6 +43,19 @@ internal sealed class AddressReader
             _ => throw new ResourceException("it is neither a workload nor a service"),
         };
         return faults.Any ? throw new ResourceException(faults.ToString()) : read;
+    }
+
+    private static Wire.Address Parse(ReadOnlySpan<byte> octets)
+    {
+        try
+        {
+            return Wire.Address.Parser.ParseFrom(octets);
+        }
+        catch (InvalidOperationException e)
+        {
+            // This is what Google.Protobuf says of a capacity that ends in the middle.
+            throw new ResourceException($"it is neither a workload nor a service: {e.Message}");
+        }
     }
 
     private CoreWorkload Read(Wire.Workload wire, Faults faults)

@@ -24,6 +24,8 @@ internal static class AuthorizationReader
     private static readonly MessageParser<Wire.Authorization> Known = Wire.Authorization.Parser.WithDiscardUnknownFields(true);
     private static readonly MessageParser<Wire.Match> KnownMatch = Wire.Match.Parser.WithDiscardUnknownFields(true);
 
+    private static readonly UnreadableEntry NotKnown = new(MatchAttribute.Unknown, "has an attribute that is not known");
+
     /// <summary>Reads one; always answers.</summary>
     public static MeshAuthorization Read(string name, ReadOnlySpan<byte> octets)
     {
@@ -63,8 +65,7 @@ internal static class AuthorizationReader
                 Wire.Action.Deny => AuthorizationAction.Deny,
                 _ => Unknown(faults, "action", wire.Action, "ALLOW (0) and DENY (1)", AuthorizationAction.Deny),
             },
-            Rules = [.. wire.Rules.Select((rule, index) => new AuthorizationRule([.. rule.Clauses.Select(clause => new AuthorizationClause(
-                [.. clause.Matches.Select(match => Read(match, $"rules[{index}]", mayBeUnknown, faults))]))]))],
+            Rules = [.. wire.Rules.Select((rule, index) => Read(rule, $"rules[{index}]", mayBeUnknown, faults))],
             DryRun = wire.DryRun,
         };
         return new MeshAuthorization(policy, faults.Any ? faults.ToString() : null, IsReadable: true);
@@ -81,6 +82,40 @@ internal static class AuthorizationReader
             Action = AuthorizationAction.Deny,
             Rules = [new AuthorizationRule()],
         };
+    }
+
+    private static AuthorizationRule Read(Wire.Rule wire, string name, bool mayBeUnknown, Faults faults)
+    {
+        var clauses = wire.Clauses.Select(clause => Read(clause, name, mayBeUnknown, faults));
+        if (!mayBeUnknown || IsAllKnown(wire.Clone(), rule => rule.Clauses.Clear()))
+        {
+            return new AuthorizationRule([.. clauses]);
+        }
+
+        // One condition more, which is not understood.
+        faults.Add(name, NotKnown.Reason);
+        return new AuthorizationRule([.. clauses, new AuthorizationClause(new AuthorizationMatch { Unreadable = [NotKnown] })]);
+    }
+
+    private static AuthorizationClause Read(Wire.Clause wire, string rule, bool mayBeUnknown, Faults faults)
+    {
+        var matches = wire.Matches.Select(match => Read(match, rule, mayBeUnknown, faults));
+        if (!mayBeUnknown || IsAllKnown(wire.Clone(), clause => clause.Matches.Clear()))
+        {
+            return new AuthorizationClause([.. matches]);
+        }
+
+        // It may narrow every match of the clause, or be one match more.
+        faults.Add(rule, NotKnown.Reason);
+        return new AuthorizationClause([.. matches.Select(match => match with { Unreadable = match.Unreadable.Add(NotKnown) }), new AuthorizationMatch { Unreadable = [NotKnown] }]);
+    }
+
+    // Without what is known, a message that has nothing else is empty.
+    private static bool IsAllKnown<T>(T copy, Action<T> clear)
+        where T : IMessage
+    {
+        clear(copy);
+        return copy.CalculateSize() == 0;
     }
 
     private static AuthorizationMatch Read(Wire.Match wire, string rule, bool mayBeUnknown, Faults faults)
@@ -108,7 +143,7 @@ internal static class AuthorizationReader
 
         if (mayBeUnknown && KnownMatch.ParseFrom(wire.ToByteString()).CalculateSize() < wire.CalculateSize())
         {
-            Unreadable(MatchAttribute.Unknown, "has an attribute that is not known");
+            Unreadable(MatchAttribute.Unknown, NotKnown.Reason);
         }
 
         return unreadable.Count == 0 ? match : match with { Unreadable = unreadable.DrainToImmutable() };

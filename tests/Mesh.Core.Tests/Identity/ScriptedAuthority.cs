@@ -1,3 +1,4 @@
+using System.Security.Cryptography.X509Certificates;
 using System.Threading.Channels;
 using Mesh.Testing;
 
@@ -50,6 +51,9 @@ internal sealed class ScriptedAuthority(FakeTimeProvider time) : ICertificateAut
         public void Grant(WorkloadCertificate certificate) => _answer.SetResult(certificate);
 
         public void Grant() => _answer.SetResult(authority.Sign(identity));
+
+        /// <summary>Answers with a copy of a certificate that it had issued before.</summary>
+        public void GrantAgain(WorkloadCertificate before) => _answer.SetResult(new WorkloadCertificate(new X509Certificate2(before.Leaf)));
 
         public void GrantAs(SpiffeId other) => _answer.SetResult(authority.Sign(other));
 

@@ -80,6 +80,8 @@ public sealed class SpiffeIdTests(ITestOutputHelper output)
     [InlineData("", "web")]
     [InlineData("shop", "")]
     [InlineData("shop/../bank", "web")]
+    [InlineData("shop/a", "web")]
+    [InlineData("shop", "web/sa/cart")]
     [InlineData("shop", "we b")]
     public void No_id_is_made_of_parts_that_cannot_stand_in_one(string ns, string serviceAccount) =>
         Assert.Throws<FormatException>(() => SpiffeId.ForServiceAccount(TrustDomain.ClusterLocal, ns, serviceAccount));

@@ -97,6 +97,24 @@ public sealed class WorkloadCertificatesTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_renewal_that_brings_the_same_certificate_changes_nothing_and_comes_again_after_the_waits_of_a_failure()
+    {
+        var old = await GrantedAsync(Web);
+        _time.Advance(UntilRenewal);
+        foreach (var wait in new[] { 1, 2, 4 })
+        {
+            (await _authority.NextAsync()).GrantAgain(old);
+            await Eventually.Until("the wait is set", () => _certificates.Status[0].NextRequestAt == _time.GetUtcNow() + TimeSpan.FromSeconds(wait));
+            Assert.Same(old, await GetAsync(Web).InTime());
+            _time.Advance(TimeSpan.FromSeconds(wait));
+        }
+
+        (await _authority.NextAsync()).Grant();
+        Assert.NotSame(old, (await ChangeAsync()).Certificate);
+        Assert.Equal(_time.GetUtcNow() + UntilRenewal, _certificates.Status[0].NextRequestAt);
+    }
+
+    [Fact]
     public async Task The_old_certificate_serves_while_its_renewal_is_on_its_way()
     {
         var old = await GrantedAsync(Web);

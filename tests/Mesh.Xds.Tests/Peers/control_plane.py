@@ -28,6 +28,8 @@ streams = 0
 current = None
 refusal = None
 certificates = {"mode": "sign"}
+certificates_changed = threading.Condition()
+running = 0
 
 
 def say(text):
@@ -100,11 +102,25 @@ def many(count, padding):
 
 
 def create_certificate(request, context):
+    global running
+    with lock:
+        running += 1
+        at_once = running
+    try:
+        return answer_certificate(request, context, at_once)
+    finally:
+        with lock:
+            running -= 1
+
+
+def answer_certificate(request, context, at_once):
     metadata = dict(context.invocation_metadata())
     asked = json_format.MessageToDict(request.metadata)
     said("ca", csr=request.csr, validity=request.validity_duration, impersonated=asked.get("ImpersonatedIdentity"),
-         authorization=metadata.get("authorization"), clusterid=metadata.get("clusterid"))
-    mode = dict(certificates)
+         authorization=metadata.get("authorization"), clusterid=metadata.get("clusterid"), at_once=at_once)
+    with certificates_changed:
+        certificates_changed.wait_for(lambda: certificates["mode"] != "gate")
+        mode = dict(certificates)
     refused = mode.get("refuse", {})
     if asked.get("ImpersonatedIdentity") in refused:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, refused[asked["ImpersonatedIdentity"]])
@@ -124,7 +140,7 @@ def sign(request, identity, mode):
         san = f"subjectAltName=critical,URI:{identity}\n" if identity else ""
         extensions.write(f"{san}keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\nauthorityKeyIdentifier=keyid\n")
         extensions.flush()
-        command = ["openssl", "x509", "-req", "-in", csr.name, "-CA", options["ca"], "-CAkey", options["cakey"], "-days", "1",
+        command = ["openssl", "x509", "-req", "-in", csr.name, "-CA", mode.get("ca", options["ca"]), "-CAkey", mode.get("cakey", options["cakey"]), "-days", "1",
                    "-extfile", extensions.name] + ([] if identity else ["-copy_extensions", "copy"])
         leaf = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     with open(options["ca"]) as root:
@@ -145,7 +161,9 @@ def command(what):
     elif operation == "refuse":
         refusal = what if "code" in what else None
     elif operation == "ca":
-        certificates = what
+        with certificates_changed:
+            certificates = what
+            certificates_changed.notify_all()
     say(f"done {json.dumps(what.get('id'))}")
 
 
