@@ -81,8 +81,9 @@ static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> va
     }
 
     builder.Services.AddSingleton(environment.LogLevels);
-    builder.Services.AddSingleton<ICertificateAuthority>(services => development as ICertificateAuthority
-        ?? new IstioCertificateAuthority(environment.CertificateAuthority!, TimeProvider.System, services.GetRequiredService<ILogger<IstioCertificateAuthority>>()));
+    builder.Services.AddSingleton<ICertificateAuthority>(services => development
+        ?? (environment.SpiffeAgent is { } agent ? new SpiffeWorkloadApi(new SpiffeWorkloadApiOptions { Endpoint = agent }, TimeProvider.System, logger: services.GetRequiredService<ILogger<SpiffeWorkloadApi>>()) : null)
+        ?? (ICertificateAuthority)new IstioCertificateAuthority(environment.CertificateAuthority!, TimeProvider.System, services.GetRequiredService<ILogger<IstioCertificateAuthority>>()));
     builder.Services.AddZtunnel(options => ZtunnelEnvironment.Read(variables, options));
     return builder.Build();
 }

@@ -17,7 +17,10 @@ internal sealed partial class ZtunnelEnvironment
     // Names of which any number may be set.
     private static readonly string[] Prefixes = [Metadata, JsonMetadata, "XDS_HEADER_", "CA_HEADER_"];
 
-    /// <summary>CA_ADDRESS and what belongs to it; null when MESH_DEVELOPMENT_CA takes its place, or it is not usable.</summary>
+    /// <summary>SPIFFE_ENDPOINT_SOCKET: the SPIFFE agent that certificates come from; null for none.</summary>
+    public string? SpiffeAgent { get; private set; }
+
+    /// <summary>CA_ADDRESS and what belongs to it; null when MESH_DEVELOPMENT_CA or SPIFFE_ENDPOINT_SOCKET takes its place, or it is not usable.</summary>
     public IstioCertificateAuthorityOptions? CertificateAuthority { get; private set; }
 
     private void ReadControlPlane()
@@ -40,11 +43,13 @@ internal sealed partial class ZtunnelEnvironment
 
         CertificateLifetime = Duration("SECRET_TTL", CertificateLifetime, TimeSpan.FromSeconds(2), TimeSpan.FromDays(365));
         DevelopmentCaDirectory = Value("MESH_DEVELOPMENT_CA");
-        if (DevelopmentCaDirectory is null && IsEmpty("CA_ADDRESS"))
+        SpiffeAgent = DevelopmentCaDirectory is null ? ReadSpiffeAgent() : null;
+        var isIstio = DevelopmentCaDirectory is null && SpiffeAgent is null;
+        if (isIstio && IsEmpty("CA_ADDRESS"))
         {
-            _errors.Add("CA_ADDRESS is empty, and MESH_DEVELOPMENT_CA is not set; one of them must be");
+            _errors.Add("CA_ADDRESS is empty, and neither MESH_DEVELOPMENT_CA nor SPIFFE_ENDPOINT_SOCKET is set; one of them must be");
         }
-        else if (DevelopmentCaDirectory is null && Endpoint("CA", clusterId, token) is { } authority)
+        else if (isIstio && Endpoint("CA", clusterId, token) is { } authority)
         {
             CertificateAuthority = new IstioCertificateAuthorityOptions { Endpoint = authority, Lifetime = CertificateLifetime, Impersonate = Options.Mode is ProxyMode.Shared };
         }
@@ -53,6 +58,22 @@ internal sealed partial class ZtunnelEnvironment
         {
             Fault("FAKE_CA", Value("FAKE_CA")!, "false; MESH_DEVELOPMENT_CA is an authority for tests");
         }
+    }
+
+    private string? ReadSpiffeAgent()
+    {
+        const string Name = "SPIFFE_ENDPOINT_SOCKET";
+        if (Value(Name) is not { } value)
+        {
+            return null;
+        }
+
+        if (!SpiffeWorkloadApi.IsEndpoint(value))
+        {
+            Fault(Name, value, "unix:///path, tcp://IP:PORT");
+        }
+
+        return value;
     }
 
     // "XDS" or "CA": the names of their settings differ in nothing else.

@@ -73,6 +73,7 @@ internal sealed partial class ZtunnelEnvironment
         ("LOCAL_XDS_PATH", "-", "YAML file with workloads, services and policies; edits take effect while running"),
         ("LOCAL_XDS", "-", "the same as a text, in place of LOCAL_XDS_PATH"),
         ("MESH_DEVELOPMENT_CA", "-", "directory of the root to sign certificates from, in place of CA_ADDRESS; made when absent"),
+        ("SPIFFE_ENDPOINT_SOCKET", "-", "SPIFFE agent that certificates come from, in place of CA_ADDRESS: unix:///path or tcp://IP:PORT; the agent must know the workloads as its own"),
         ("FAKE_CA", "false", "nothing else is allowed: MESH_DEVELOPMENT_CA is an authority for tests"),
         ("INPOD_ENABLED, TRUST_DOMAIN", "-", "nothing: PROXY_MODE and the control plane say it"),
         ("MESH_LISTEN_ADDRESS", "all", "address that listeners bind to; DNS, SOCKS5 and administration only if it is a loopback address"),

@@ -61,6 +61,20 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
         _backoff = new Backoff(options.InitialBackoff, options.MaxBackoff, options.BackoffJitter, random ?? new Random());
     }
 
+    /// <summary>Whether a text names an agent, as <see cref="SpiffeWorkloadApiOptions.Endpoint"/> must.</summary>
+    public static bool IsEndpoint(string text)
+    {
+        try
+        {
+            SpiffeEndpoint.Parse(text);
+            return true;
+        }
+        catch (FormatException)
+        {
+            return false;
+        }
+    }
+
     /// <inheritdoc/>
     public TrustBundle TrustBundle { get; } = new();
 
