@@ -146,7 +146,7 @@ internal sealed class ZtunnelService(
             return;
         }
 
-        var client = new XdsClient(new XdsClientOptions { Endpoint = endpoint, Node = settings.Node }, time, random, loggers.CreateLogger<XdsClient>());
+        var client = new XdsClient(new XdsClientOptions { Endpoint = endpoint, Node = settings.Node }, time, random, loggers.CreateLogger<XdsClient>(), meters);
         _controlPlane = client;
         var addresses = new MeshResources(state).SubscribeTo(client, settings.OnDemand);
         _onDemand = settings.OnDemand ? addresses : null;

@@ -12,6 +12,7 @@ public sealed class PublicApiTests
     [InlineData("Mesh.Core")]
     [InlineData("Mesh.Hbone")]
     [InlineData("Mesh.AspNetCore")]
+    [InlineData("Mesh.Xds")]
     [InlineData("Mesh.Ztunnel")]
     public void The_public_surface_is_that_of_the_checked_file(string package)
     {

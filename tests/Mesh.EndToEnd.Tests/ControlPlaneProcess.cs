@@ -53,9 +53,14 @@ internal sealed class ControlPlaneProcess : IAsyncDisposable
         await _peer.SaysAsync("listening on ");
     }
 
-    public async Task StopAsync() => await (_peer?.DisposeAsync() ?? default);
+    /// <summary>Kills it.</summary>
+    public async Task StopAsync()
+    {
+        await (_peer?.DisposeAsync() ?? default);
+        _peer = null;
+    }
 
-    public ValueTask DisposeAsync() => _peer?.DisposeAsync() ?? default;
+    public async ValueTask DisposeAsync() => await StopAsync();
 
     private static string Token(TestNode node) => $"the-token-of-{node.Name}";
 }

@@ -43,6 +43,24 @@ public sealed class ControlPlaneTests
     }
 
     [RequiresNamespaces]
+    public async Task On_demand_a_destination_is_asked_for_while_the_connection_waits()
+    {
+        await using var mesh = await RedirectedMesh.StartWithControlPlaneAsync(("XDS_ON_DEMAND", "true"), ("ISTIO_META_DNS_CAPTURE", "false"));
+        await using var services = await RedirectedMesh.ServeAsync(mesh.Cart);
+        Assert.Equal("hello", await RedirectedMesh.EchoAsync(mesh.Web.Netns, mesh.Cart.Address));
+        await mesh.Ztunnels[0].LogsAsync("connection complete", "outbound", $"dst.hbone_addr={mesh.Cart.Address}:7");
+
+        // Policies come all, without being asked for; and what is known is followed.
+        mesh.WritePolicies(DenyWeb);
+        await Eventually.UntilAsync("the policy denies", async () => await RedirectedMesh.EchoAsync(mesh.Web.Netns, mesh.Cart.Address) == "");
+
+        // Without the control plane nobody can say what an address is, so it must not be passed through in plain text.
+        await mesh.Network.ControlPlane!.StopAsync();
+        Assert.Equal("", await RedirectedMesh.EchoAsync(mesh.Web.Netns, mesh.Pay.Address));
+        await mesh.Ztunnels[0].LogsAsync("connection complete", $"the control plane has not said in time what /{mesh.Pay.Address} is");
+    }
+
+    [RequiresNamespaces]
     public async Task Certificates_of_a_minute_are_replaced_under_load_and_no_connection_fails()
     {
         await using var mesh = await RedirectedMesh.StartWithControlPlaneAsync(("SECRET_TTL", "60s"));

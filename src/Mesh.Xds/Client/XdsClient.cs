@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Diagnostics.Metrics;
 using System.Threading.Channels;
 using Mesh.Xds.Grpc;
 using Mesh.Xds.Protos;
@@ -18,6 +19,9 @@ namespace Mesh.Xds.Client;
 /// </remarks>
 public sealed class XdsClient : IAsyncDisposable
 {
+    /// <summary>The name of the meter.</summary>
+    public const string MeterName = "Mesh.Xds";
+
     // A stream that ends sooner has not shown that the server is well, whatever it has brought.
     private static readonly TimeSpan StableAfter = TimeSpan.FromSeconds(5);
 
@@ -28,6 +32,7 @@ public sealed class XdsClient : IAsyncDisposable
     private readonly Node _node;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
+    private readonly XdsMetrics? _metrics;
     private readonly Backoff _backoff;
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _turnToWrite = new(1);
@@ -42,7 +47,7 @@ public sealed class XdsClient : IAsyncDisposable
 
     /// <summary>Makes a client; it connects when <see cref="Start"/> is called.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
-    public XdsClient(XdsClientOptions options, TimeProvider? time = null, Random? random = null, ILogger<XdsClient>? logger = null)
+    public XdsClient(XdsClientOptions options, TimeProvider? time = null, Random? random = null, ILogger<XdsClient>? logger = null, IMeterFactory? meters = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
@@ -50,6 +55,7 @@ public sealed class XdsClient : IAsyncDisposable
         _node = new Node { Id = options.Node.Id, Cluster = options.Node.Cluster, Metadata = JsonStruct.Of(options.Node.Metadata) };
         _time = time ?? TimeProvider.System;
         _logger = logger ?? NullLogger<XdsClient>.Instance;
+        _metrics = meters is null ? null : new XdsMetrics(meters.Create(MeterName));
         _backoff = new Backoff(options.InitialBackoff, options.MaxBackoff, options.BackoffJitter, random ?? new Random());
     }
 
@@ -120,6 +126,7 @@ public sealed class XdsClient : IAsyncDisposable
         while (!stop.IsCancellationRequested)
         {
             var begun = _time.GetTimestamp();
+            Exception? fault = null;
             try
             {
                 await StreamAsync(stop);
@@ -133,8 +140,10 @@ public sealed class XdsClient : IAsyncDisposable
             {
                 // A file that is not there, a name that is not known, a server that is not well: all are tried again.
                 Volatile.Write(ref _lastError, e.Message);
+                fault = e;
             }
 
+            _metrics?.Terminated(IsConnected, fault);
             if (IsConnected && _time.GetElapsedTime(begun) >= StableAfter)
             {
                 _backoff.Reset();
@@ -221,6 +230,7 @@ public sealed class XdsClient : IAsyncDisposable
         var subscription = _subscriptions.FirstOrDefault(one => one.TypeUrl == response.TypeUrl);
         if (subscription is not null)
         {
+            _metrics?.Received(response.TypeUrl, response.CalculateSize());
             return subscription.Answer(response);
         }
 

@@ -1,7 +1,7 @@
 using System.Collections.Immutable;
 using System.Security.Cryptography;
-using Google.Protobuf.WellKnownTypes;
 using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
 using Mesh.Core.Workloads;
 using Mesh.Xds.Workloads;
 using CoreService = Mesh.Core.Workloads.Service;

@@ -1,3 +1,4 @@
+using Mesh.Xds.Client;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -20,7 +21,7 @@ internal sealed class OtlpExport : IDisposable
     private OtlpExport()
     {
         _traces = Sdk.CreateTracerProviderBuilder().AddSource(ConnectionTracing.SourceName).AddOtlpExporter().Build();
-        _metrics = Sdk.CreateMeterProviderBuilder().AddMeter(ZtunnelMetrics.MeterName, "System.Runtime").AddOtlpExporter().Build();
+        _metrics = Sdk.CreateMeterProviderBuilder().AddMeter(ZtunnelMetrics.MeterName, XdsClient.MeterName, "System.Runtime").AddOtlpExporter().Build();
     }
 
     /// <summary>Begins; null when no collector is named.</summary>

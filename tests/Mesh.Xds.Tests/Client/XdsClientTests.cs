@@ -1,7 +1,10 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
 using System.Text.Json.Nodes;
 using Mesh.Core.Workloads;
 using Mesh.Testing;
 using Mesh.Xds.Workloads;
+using Microsoft.Extensions.DependencyInjection;
 using static Mesh.Xds.ControlPlanePeer;
 
 namespace Mesh.Xds.Client;
@@ -353,6 +356,38 @@ public sealed class XdsClientTests : IAsyncLifetime
         await _server.PushAsync("type.googleapis.com/some.Thing", "n1", [Raw("x", "01", "type.googleapis.com/some.Thing")]);
         Assert.Contains("cannot", (string?)(await _server.NextRequestAsync())["error_detail"]!["message"]);
         Assert.Equal(0, client.Subscriptions[0].Count);
+    }
+
+    [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
+    public async Task Messages_their_octets_and_the_ends_of_streams_are_counted()
+    {
+        using var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+        var meters = services.GetRequiredService<IMeterFactory>();
+        var counts = new ConcurrentDictionary<string, long>();
+        using var listener = new MeterListener { InstrumentPublished = (instrument, listener) => Listen(instrument, listener) };
+        listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) => counts.AddOrUpdate($"{instrument.Name} {tags[0].Value}", value, (_, old) => old + value));
+        listener.Start();
+        await using var client = new XdsClient(new XdsClientOptions { Endpoint = _server.Endpoint, Node = new XdsNode("n") }, meters: meters);
+        Started(client);
+        await OpenedAsync();
+        await _server.PushAsync(Address, "n1", [Workload("a")]);
+        await _server.NextRequestAsync();
+        await _server.EndStreamAsync("RESOURCE_EXHAUSTED");
+        await OpenedAsync();
+        await _server.EndStreamAsync("UNAVAILABLE");
+        await OpenedAsync();
+
+        Assert.Equal(1, counts[$"istio_xds_message {Address}"]);
+        Assert.True(counts[$"istio_xds_message_bytes {Address}"] > 50);
+        Assert.Equal((1, 1), (counts["istio_xds_connection_terminations Error"], counts["istio_xds_connection_terminations ConnectionError"]));
+
+        void Listen(Instrument instrument, MeterListener listener)
+        {
+            if (instrument.Meter.Scope == meters)
+            {
+                listener.EnableMeasurementEvents(instrument);
+            }
+        }
     }
 
     [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
