@@ -322,9 +322,19 @@ internal static class ControlPlaneLoad
 
         public ControlPlaneClient? Authenticate(ControlPlaneCall call) => call.Metadata("authorization") == $"Bearer {Token}" ? new ControlPlaneClient("bench", "bench", []) : null;
 
-        public Process Start(string what) => Process.Start(new ProcessStartInfo(
-            Environment.ProcessPath!, [typeof(ControlPlaneLoad).Assembly.Location, what, $"localhost:{_server!.LocalEndPoint.Port}", _root])
-        { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        public Process Start(string what)
+        {
+            var start = new ProcessStartInfo(Environment.ProcessPath!, [typeof(ControlPlaneLoad).Assembly.Location, what, $"localhost:{_server!.LocalEndPoint.Port}", _root])
+            {
+                UseShellExecute = false,
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+            };
+
+            // As the image has it.
+            start.Environment.TryAdd("DOTNET_GCgen0size", "0x200000");
+            return Process.Start(start)!;
+        }
 
         public void Update(int number) => _state.Update(editor => editor.Upsert(SyntheticMesh.Workload(number) with { Node = $"changed-{Stopwatch.GetTimestamp()}" }));
 

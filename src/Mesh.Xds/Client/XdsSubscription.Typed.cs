@@ -16,6 +16,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
 
     // What an application can make us ask for has a bound: of names that do not exist the oldest is given up.
     private const int MaxAbsent = 10_000;
+    private const int MaxDemands = 100_000;
     private const int MaxDetail = 16 * 1024;
 
     private readonly Lock _gate = new();
@@ -87,6 +88,11 @@ public sealed class XdsSubscription<T> : XdsSubscription
 
             if (!_demands.TryGetValue(name, out var demand))
             {
+                if (_demands.Count >= MaxDemands)
+                {
+                    return XdsDemand.Unanswered;
+                }
+
                 demand = new Demand();
                 _demands.Add(name, demand);
                 _toSubscribe.Add(name);
