@@ -324,7 +324,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         private const int SolIp = 0;
         private const int SolIpv6 = 41;
         private const int OriginalDestinationOption = 80;
-        private readonly NetworkStream _stream = new(socket, ownsSocket: true);
+        private readonly SocketStream _stream = new(socket);
 
         public override Stream Stream => _stream;
 

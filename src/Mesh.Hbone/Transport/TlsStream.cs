@@ -83,16 +83,25 @@ internal sealed class TlsStream : AsyncStream
     }
 
     /// <summary>Stands between TLS and the socket.</summary>
-    private sealed class TransportBuffer(Stream transport) : AsyncStream
+    private sealed class TransportBuffer : AsyncStream
     {
         // Eight records; a socket has seldom more.
         private const int ReadSize = 128 * 1024;
 
+        private readonly Stream _transport;
+        private readonly SocketStream? _socket;
         private readonly Http2.OutputBuffer _corked = new();
         private bool _isCorked;
         private byte[]? _read;
         private int _start;
         private int _end;
+
+        public TransportBuffer(Stream transport)
+        {
+            _transport = transport;
+            _socket = transport as SocketStream;
+            _socket?.MakeNonBlocking();
+        }
 
         /// <summary>Whose turn it is to compute, during a handshake; null after it.</summary>
         public HandshakeTurn? Turn { get; set; }
@@ -107,7 +116,7 @@ internal sealed class TlsStream : AsyncStream
             _isCorked = false;
             try
             {
-                await transport.WriteAsync(_corked.Written);
+                await _transport.WriteAsync(_corked.Written);
             }
             finally
             {
@@ -126,14 +135,16 @@ internal sealed class TlsStream : AsyncStream
             Turn?.GiveBack();
 
             // To ask for nothing is to wait until there is something.
-            return buffer.Length == 0 ? transport.ReadAsync(buffer, cancellationToken) : FillAsync(buffer, cancellationToken);
+            return buffer.Length > 0 ? FillAsync(buffer, cancellationToken)
+                : _socket is not null ? WaitAsync(_socket, cancellationToken)
+                : _transport.ReadAsync(buffer, cancellationToken);
         }
 
         public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
         {
             if (!_isCorked)
             {
-                var write = transport.WriteAsync(buffer, cancellationToken);
+                var write = _transport.WriteAsync(buffer, cancellationToken);
                 return Turn is { } turn && !write.IsCompleted ? WaitOutOfTurnAsync(write, turn, cancellationToken) : write;
             }
 
@@ -141,13 +152,13 @@ internal sealed class TlsStream : AsyncStream
             return default;
         }
 
-        public override Task FlushAsync(CancellationToken cancellationToken) => transport.FlushAsync(cancellationToken);
+        public override Task FlushAsync(CancellationToken cancellationToken) => _transport.FlushAsync(cancellationToken);
 
-        public override void Flush() => transport.Flush();
+        public override void Flush() => _transport.Flush();
 
         public override async ValueTask DisposeAsync()
         {
-            await transport.DisposeAsync();
+            await _transport.DisposeAsync();
             await base.DisposeAsync();
         }
 
@@ -155,7 +166,7 @@ internal sealed class TlsStream : AsyncStream
         {
             if (disposing)
             {
-                transport.Dispose();
+                _transport.Dispose();
             }
 
             base.Dispose(disposing);
@@ -166,7 +177,7 @@ internal sealed class TlsStream : AsyncStream
         {
             if (Turn is { } turn)
             {
-                _ = await transport.ReadAsync(Memory<byte>.Empty, cancellationToken);
+                _ = await _transport.ReadAsync(Memory<byte>.Empty, cancellationToken);
                 await turn.TakeAsync(cancellationToken);
             }
 
@@ -175,12 +186,37 @@ internal sealed class TlsStream : AsyncStream
             {
                 _start = 0;
                 _end = 0;
-                _end = await transport.ReadAsync(_read, cancellationToken);
+                _end = await _transport.ReadAsync(_read, cancellationToken);
                 return Take(buffer.Span);
             }
             finally
             {
                 ReleaseIfEmpty();
+            }
+        }
+
+        // Reads as soon as there may be something. TLS takes it right after; were it woken for nothing, it would hold its own buffer and this one until the
+        // peer speaks again.
+        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+        private async ValueTask<int> WaitAsync(SocketStream socket, CancellationToken cancellationToken)
+        {
+            while (true)
+            {
+                await socket.WaitForEventAsync(cancellationToken);
+                _read ??= ArrayPool<byte>.Shared.Rent(ReadSize);
+                _start = 0;
+                _end = 0;
+                try
+                {
+                    if (socket.TryRead(_read, out _end))
+                    {
+                        return 0;
+                    }
+                }
+                finally
+                {
+                    ReleaseIfEmpty();
+                }
             }
         }
 
