@@ -320,7 +320,7 @@ internal static class ControlPlaneLoad
             return served;
         }
 
-        public ControlPlaneClient? Authenticate(ControlPlaneCall call) => call.Metadata("authorization") == $"Bearer {Token}" ? new ControlPlaneClient("bench", "bench", []) : null;
+        public ControlPlaneClient? Authenticate(ControlPlaneCall call) => call.Metadata("authorization") == $"Bearer {Token}" ? new ControlPlaneClient(call.Peer, "bench", []) : null;
 
         public Process Start(string what)
         {

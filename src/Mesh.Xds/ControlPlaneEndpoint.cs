@@ -31,6 +31,9 @@ public sealed record ControlPlaneEndpoint
     /// <summary>The certificate with key that the client shows, asked for at each connection; null, or a null result, for none.</summary>
     public Func<X509Certificate2?>? ClientCertificate { get; init; }
 
+    /// <summary>The address; never what is shown to it.</summary>
+    public override string ToString() => Address.ToString();
+
     /// <summary>Reads an address as settings have it: <c>host:port</c> or <c>https://host:port</c>.</summary>
     /// <exception cref="FormatException">It is neither.</exception>
     public static Uri ParseAddress(string text)

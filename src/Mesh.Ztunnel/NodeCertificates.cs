@@ -8,6 +8,7 @@ internal sealed class NodeCertificates : IDisposable
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<SpiffeId, HashSet<string>> _workloads = [];
+    private readonly Dictionary<string, SpiffeId> _identities = [];
     private readonly string _node;
     private readonly MeshState _state;
     private readonly WorkloadCertificates _certificates;
@@ -18,20 +19,23 @@ internal sealed class NodeCertificates : IDisposable
         _state = state;
         _certificates = certificates;
         state.Changed += OnChanged;
-        var mesh = state.Current;
-        OnChanged(null, new MeshChange(MeshSnapshot.Empty, mesh, MeshKeys.Of(mesh)));
+        Follow(MeshKeys.Of(state.Current).Workloads);
     }
 
     public void Dispose() => _state.Changed -= OnChanged;
 
-    private void OnChanged(object? sender, MeshChange change)
+    private void OnChanged(object? sender, MeshChange change) => Follow(change.Keys.Workloads);
+
+    private void Follow(IEnumerable<string> uids)
     {
         lock (_gate)
         {
-            foreach (var uid in change.Keys.Workloads)
+            // The newest, whichever change this is of.
+            var mesh = _state.Current;
+            foreach (var uid in uids)
             {
-                var before = IdentityOf(change.Before.FindWorkload(uid));
-                var after = IdentityOf(change.After.FindWorkload(uid));
+                var before = _identities.GetValueOrDefault(uid);
+                var after = IdentityOf(mesh.FindWorkload(uid));
                 if (before == after)
                 {
                     continue;
@@ -39,6 +43,14 @@ internal sealed class NodeCertificates : IDisposable
 
                 Add_NeedsLock(after, uid);
                 Remove_NeedsLock(before, uid);
+                if (after is null)
+                {
+                    _identities.Remove(uid);
+                }
+                else
+                {
+                    _identities[uid] = after;
+                }
             }
         }
     }

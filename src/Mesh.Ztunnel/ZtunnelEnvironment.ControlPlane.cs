@@ -106,7 +106,8 @@ internal sealed partial class ZtunnelEnvironment
             var header = name[prefix.Length..].ToLowerInvariant();
             if (header.Length == 0 || header.AsSpan().ContainsAnyExcept(HeaderName) || value.AsSpan().ContainsAnyExceptInRange(' ', '~'))
             {
-                Fault(name, value, "names of letters, digits, '-', '_' and '.', with values of printable ASCII");
+                // Without the value, which may be a secret.
+                _errors.Add($"{name} is not usable; allowed: names of letters, digits, '-', '_' and '.', with values of printable ASCII");
                 continue;
             }
 

@@ -18,6 +18,8 @@ internal sealed class ZtunnelOptionsValidator : IValidateOptions<ZtunnelOptions>
             options is { ProxyEnabled: false, DnsProxyEnabled: false } ? $"{nameof(options.ProxyEnabled)} and {nameof(options.DnsProxyEnabled)} are false; one of them must be true" : null,
             options is { LocalXds: not null, LocalXdsPath: not null } ? $"{nameof(options.LocalXds)} and {nameof(options.LocalXdsPath)} are both set; one of them is allowed" : null,
             options is { OnDemand: true, ControlPlane: null } ? $"{nameof(options.OnDemand)} is true; allowed only with a {nameof(options.ControlPlane)}" : null,
+            options is { OnDemand: true, RequireWaypoint: true }
+                ? $"{nameof(options.OnDemand)} and {nameof(options.RequireWaypoint)} are both true; one of them is allowed: the waypoints of a workload's services must be known" : null,
             options is { OnDemand: true, DnsProxyEnabled: true }
                 ? $"{nameof(options.OnDemand)} and {nameof(options.DnsProxyEnabled)} are both true; one of them is allowed: DNS must know all names" : null,
             Port(nameof(options.HbonePort), options.HbonePort),

@@ -19,7 +19,7 @@ public sealed class PackageTests : IDisposable
     public async Task A_new_console_project_and_a_new_web_project_speak_hbone()
     {
         var feed = _directory.CreateSubdirectory("feed").FullName;
-        foreach (var package in new[] { "Mesh.Core", "Mesh.Hbone", "Mesh.AspNetCore", "Mesh.Ztunnel" })
+        foreach (var package in new[] { "Mesh.Core", "Mesh.Hbone", "Mesh.Xds", "Mesh.AspNetCore", "Mesh.Ztunnel" })
         {
             await DotnetAsync(Repository.PathOf("src", package), "pack", "-c", Executable.Configuration, "--no-build", "-o", feed, $"-p:PackageVersion={Version}");
         }

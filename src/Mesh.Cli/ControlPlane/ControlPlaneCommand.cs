@@ -72,15 +72,22 @@ internal static class ControlPlaneCommand
         await using var mesh = LocalConfigurationFile.Open(Path.Combine(directory, MeshFile), state, TimeProvider.System, loggers.CreateLogger<LocalConfigurationFile>());
         var clients = new ClientsFile(Path.Combine(directory, ClientsFileName), loggers.CreateLogger<ClientsFile>());
         using var authority = DevelopmentCertificateAuthority.Open(Path.Combine(directory, AuthorityDirectory), lifetime);
-        foreach (var trustDomain in state.Current.Workloads.Select(workload => workload.TrustDomain).Distinct())
-        {
-            authority.Trust(trustDomain);
-        }
+        Trust(MeshKeys.Of(state.Current).Workloads);
+        state.Changed += (_, change) => Trust(change.Keys.Workloads);
 
         using var controlPlane = new Xds.Server.ControlPlane(state, clients, authority, new ControlPlaneOptions { MaxCertificateLifetime = lifetime }, loggers.CreateLogger<Xds.Server.ControlPlane>());
         await using var server = await ControlPlaneServer.StartAsync(
             controlPlane, authority, new ControlPlaneServerOptions { ListenEndPoint = listen, Names = parsed.GetValue(Names)! }, TimeProvider.System, loggers, cancellationToken);
         await parsed.InvocationConfiguration.Output.WriteLineAsync($"listening on {server.LocalEndPoint}");
         await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+        // A node whose workloads are of a new trust domain may show a certificate of it.
+        void Trust(IEnumerable<string> workloads)
+        {
+            foreach (var trustDomain in workloads.Select(state.Current.FindWorkload).OfType<Workload>().Select(workload => workload.TrustDomain).Distinct())
+            {
+                authority.Trust(trustDomain);
+            }
+        }
     }
 }

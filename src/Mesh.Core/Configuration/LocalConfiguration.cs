@@ -60,7 +60,7 @@ public sealed record LocalConfiguration(ImmutableArray<Workload> Workloads, Immu
         ArgumentNullException.ThrowIfNull(state);
         state.Update(editor =>
         {
-            previous?.RemoveFrom(editor);
+            previous?.RemoveFrom(editor, state.Current);
             foreach (var workload in Workloads)
             {
                 editor.Upsert(workload);
@@ -78,19 +78,20 @@ public sealed record LocalConfiguration(ImmutableArray<Workload> Workloads, Immu
         });
     }
 
-    private void RemoveFrom(MeshEditor editor)
+    // Only what is still ours: another source may have put something in its place.
+    private void RemoveFrom(MeshEditor editor, MeshSnapshot mesh)
     {
-        foreach (var workload in Workloads)
+        foreach (var workload in Workloads.Where(workload => ReferenceEquals(mesh.FindWorkload(workload.Uid), workload)))
         {
             editor.RemoveWorkload(workload.Uid);
         }
 
-        foreach (var service in Services)
+        foreach (var service in Services.Where(service => ReferenceEquals(mesh.FindService(service.Key), service)))
         {
             editor.RemoveService(service.Key);
         }
 
-        foreach (var policy in Policies)
+        foreach (var policy in Policies.Where(policy => mesh.Policies.TryGet(policy.Key, out var there) && ReferenceEquals(there, policy)))
         {
             editor.RemovePolicy(policy.Key);
         }

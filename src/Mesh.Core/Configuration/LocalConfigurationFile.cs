@@ -181,8 +181,16 @@ public sealed class LocalConfigurationFile : IAsyncDisposable
             _seen = hash;
             _seenError = null;
             var configuration = LocalConfiguration.Parse(Text(content), _path);
-            configuration.ApplyTo(_state, _applied);
-            _applied = configuration;
+            try
+            {
+                configuration.ApplyTo(_state, _applied);
+            }
+            finally
+            {
+                // Published in any case: who heard of it may have failed, nothing else can.
+                _applied = configuration;
+            }
+
             Volatile.Write(ref _lastError, null);
             _logger.ConfigurationApplied(_path, configuration.Workloads.Length, configuration.Services.Length, configuration.Policies.Length);
         }

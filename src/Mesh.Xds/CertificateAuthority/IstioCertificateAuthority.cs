@@ -30,6 +30,7 @@ public sealed class IstioCertificateAuthority : ICertificateAuthority, IDisposab
     private readonly Dictionary<TrustDomain, string> _roots = [];
     private SharedChannel? _channel;
     private string? _channelRoots;
+    private string? _channelCertificate;
     private bool _disposed;
 
     /// <summary>Makes a client; it connects for the first certificate.</summary>
@@ -100,7 +101,8 @@ public sealed class IstioCertificateAuthority : ICertificateAuthority, IDisposab
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            if (_channel is null || (fault is null && roots != _channelRoots))
+            var certificate = _options.Endpoint.ClientCertificate?.Invoke()?.Thumbprint;
+            if (_channel is null || (fault is null && (roots, certificate) != (_channelRoots, _channelCertificate)))
             {
                 try
                 {
@@ -109,7 +111,7 @@ public sealed class IstioCertificateAuthority : ICertificateAuthority, IDisposab
                         : throw new IOException(fault.Message, fault);
                     _channel?.Release();
                     _channel = next;
-                    _channelRoots = roots;
+                    (_channelRoots, _channelCertificate) = (roots, certificate);
                 }
                 catch (IOException e) when (_channel is not null)
                 {

@@ -25,6 +25,8 @@ public sealed class XdsClient : IAsyncDisposable
     // A stream that ends sooner has not shown that the server is well, whatever it has brought.
     private static readonly TimeSpan StableAfter = TimeSpan.FromSeconds(5);
 
+    private static readonly TimeSpan WriteFailedTimeout = TimeSpan.FromSeconds(5);
+
     private static readonly GrpcMethod<DeltaDiscoveryRequest, DeltaDiscoveryResponse> Method =
         new("envoy.service.discovery.v3.AggregatedDiscoveryService", "DeltaAggregatedResources", DeltaDiscoveryResponse.Parser);
 
@@ -41,6 +43,10 @@ public sealed class XdsClient : IAsyncDisposable
     // One signal is as good as many: who reads it looks at everything.
     private readonly Channel<bool> _requestsWaiting = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private ImmutableArray<XdsSubscription> _subscriptions = [];
+    private bool _isStarted;
+
+    // What is held can be too much for one request of some servers.
+    private bool _withoutVersions;
     private Task? _running;
     private bool _isConnected;
     private string? _lastError;
@@ -93,7 +99,7 @@ public sealed class XdsClient : IAsyncDisposable
     public void Start()
     {
         ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
-        if (Interlocked.CompareExchange(ref _running, new Task(() => { }), null) is not null)
+        if (Interlocked.Exchange(ref _isStarted, true))
         {
             throw new InvalidOperationException("the client has been started already");
         }
@@ -141,6 +147,7 @@ public sealed class XdsClient : IAsyncDisposable
                 // A file that is not there, a name that is not known, a server that is not well: all are tried again.
                 Volatile.Write(ref _lastError, e.Message);
                 fault = e;
+                _withoutVersions = !_withoutVersions && !IsConnected && e is GrpcException { Status: GrpcStatusCode.ResourceExhausted };
             }
 
             _metrics?.Terminated(IsConnected, fault);
@@ -172,7 +179,7 @@ public sealed class XdsClient : IAsyncDisposable
         await using var stream = channel.Open(Method, new GrpcCallOptions(metadata), end.Token);
         foreach (var subscription in _subscriptions)
         {
-            subscription.Restart();
+            subscription.Restart(withVersions: !_withoutVersions);
         }
 
         Wake();
@@ -182,7 +189,7 @@ public sealed class XdsClient : IAsyncDisposable
         try
         {
             // How the call ended is known to who reads: a write that failed with it only says that it did.
-            await (first == writing && writing.Exception?.InnerException is not GrpcException ? writing : reading);
+            await (first == writing && writing.Exception?.InnerException is not GrpcException ? writing : reading.WaitAsync(first == writing ? WriteFailedTimeout : Timeout.InfiniteTimeSpan, _time, stop));
         }
         finally
         {

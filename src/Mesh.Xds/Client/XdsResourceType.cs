@@ -24,6 +24,12 @@ public sealed class XdsResourceType<T>(string typeUrl, XdsParser<T> parse)
     /// a workload asked for by address comes under its UID (ztunnel §5.4). Null for none.
     /// </summary>
     public Func<T, IEnumerable<string>>? NamesOf { get; init; }
+
+    /// <summary>
+    /// What takes the place of a resource that cannot be read, by its name and its fault, so that a handler can fail closed; the handler then reports or refuses it.
+    /// Null to refuse such resources unseen.
+    /// </summary>
+    public Func<string, string, T>? Unreadable { get; init; }
 }
 
 /// <summary>A resource as it came.</summary>

@@ -16,7 +16,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
 
     // What an application can make us ask for has a bound: of names that do not exist the oldest is given up.
     private const int MaxAbsent = 10_000;
-    private const int MaxDemands = 100_000;
+    private const int MaxUnanswered = 10_000;
     private const int MaxDetail = 16 * 1024;
 
     private readonly Lock _gate = new();
@@ -28,10 +28,15 @@ public sealed class XdsSubscription<T> : XdsSubscription
     private readonly ILogger _logger;
     private readonly Dictionary<string, string> _versions = [];
     private readonly Dictionary<string, Demand> _demands = [];
+
+    // The names that a resource was asked for by.
+    private readonly Dictionary<string, HashSet<string>> _foundBy = [];
     private readonly Queue<string> _absent = [];
     private readonly HashSet<string> _toSubscribe = [];
     private readonly HashSet<string> _toUnsubscribe = [];
+    private int _unanswered;
     private bool _isOpen;
+    private bool _isWholeNext;
     private bool _isReady;
     private string? _lastRefusal;
 
@@ -88,15 +93,16 @@ public sealed class XdsSubscription<T> : XdsSubscription
 
             if (!_demands.TryGetValue(name, out var demand))
             {
-                if (_demands.Count >= MaxDemands)
+                // As many as nobody has answered yet are enough, and are asked again with each stream.
+                if (_unanswered >= MaxUnanswered)
                 {
                     return XdsDemand.Unanswered;
                 }
 
                 demand = new Demand();
                 _demands.Add(name, demand);
+                _unanswered++;
                 _toSubscribe.Add(name);
-                _toUnsubscribe.Remove(name);
             }
 
             answer = demand.Answer.Task;
@@ -117,11 +123,12 @@ public sealed class XdsSubscription<T> : XdsSubscription
         }
     }
 
-    internal override void Restart()
+    internal override void Restart(bool withVersions)
     {
         lock (_gate)
         {
             _isOpen = false;
+            _isWholeNext = !withVersions && Mode is XdsSubscriptionMode.Wildcard;
             _toSubscribe.Clear();
             _toUnsubscribe.Clear();
         }
@@ -142,11 +149,17 @@ public sealed class XdsSubscription<T> : XdsSubscription
                 return null;
             }
 
+            // Apart, and in this order: a name that is given up and wanted again is a new question only so.
             var request = new DeltaDiscoveryRequest { TypeUrl = TypeUrl };
+            if (_toUnsubscribe.Count > 0)
+            {
+                request.ResourceNamesUnsubscribe.Add(_toUnsubscribe);
+                _toUnsubscribe.Clear();
+                return request;
+            }
+
             request.ResourceNamesSubscribe.Add(_toSubscribe);
-            request.ResourceNamesUnsubscribe.Add(_toUnsubscribe);
             _toSubscribe.Clear();
-            _toUnsubscribe.Clear();
             return request;
         }
     }
@@ -154,8 +167,8 @@ public sealed class XdsSubscription<T> : XdsSubscription
     internal override DeltaDiscoveryRequest Answer(DeltaDiscoveryResponse response)
     {
         var faults = new List<(string Name, string Reason)>();
-        var update = new XdsUpdate<T>(Read(response, faults), [.. response.RemovedResources.Distinct()]);
-        var isApplied = true;
+        var changed = Read(response, faults);
+        var update = new XdsUpdate<T>(changed, [.. response.RemovedResources.Concat(Gone(response)).Distinct()]);
         try
         {
             _handler.Apply(update);
@@ -163,16 +176,13 @@ public sealed class XdsSubscription<T> : XdsSubscription
         catch (Exception e)
         {
             // Whatever a handler throws, the stream goes on: the last good state is worth more than the reason.
-            isApplied = false;
             faults.Add((TypeUrl, e.Message));
+            update.ReportAll();
             _logger.HandlerFailed(TypeUrl, e);
         }
 
         faults.AddRange(update.Refused);
-        if (isApplied)
-        {
-            Hold(update);
-        }
+        Hold(update);
 
         var answer = new DeltaDiscoveryRequest { TypeUrl = TypeUrl, ResponseNonce = response.Nonce };
         if (faults.Count == 0)
@@ -193,7 +203,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
     private DeltaDiscoveryRequest Opening_NeedsLock(Node node)
     {
         var opening = new DeltaDiscoveryRequest { TypeUrl = TypeUrl, Node = node };
-        foreach (var (name, version) in _versions)
+        foreach (var (name, version) in _isWholeNext ? [] : _versions)
         {
             opening.InitialResourceVersions.Add(name, version);
         }
@@ -215,6 +225,22 @@ public sealed class XdsSubscription<T> : XdsSubscription
         return opening;
     }
 
+    // Without versions in the opening the server cannot say what is gone; its first response then holds all that there is.
+    private string[] Gone(DeltaDiscoveryResponse response)
+    {
+        lock (_gate)
+        {
+            if (!_isWholeNext)
+            {
+                return [];
+            }
+
+            _isWholeNext = false;
+            var there = response.Resources.Select(resource => resource.Name).ToHashSet();
+            return [.. _versions.Keys.Where(name => !there.Contains(name))];
+        }
+    }
+
     private ImmutableArray<XdsResource<T>> Read(DeltaDiscoveryResponse response, List<(string Name, string Reason)> faults)
     {
         var twice = response.Resources.CountBy(resource => resource.Name).Where(name => name.Value > 1).Select(name => name.Key).ToHashSet();
@@ -223,28 +249,40 @@ public sealed class XdsSubscription<T> : XdsSubscription
         {
             if (Fault(resource, twice) is { } fault)
             {
-                faults.Add((resource.Name, fault));
+                Unreadable(resource, fault);
                 continue;
             }
 
             try
             {
-                var value = _type.Parse(resource.Name, resource.Resource_.Value.Memory);
-                read.Add(new XdsResource<T>(resource.Name, resource.Version, value, [.. resource.Aliases], !IsHeld(resource.Name)));
+                Add(resource, _type.Parse(resource.Name, resource.Resource_.Value.Memory));
             }
             catch (Exception e)
             {
                 // By contract: whatever the parser throws is the resource's fault.
-                faults.Add((resource.Name, e.Message));
+                Unreadable(resource, e.Message);
             }
         }
 
-        foreach (var name in twice)
-        {
-            faults.Add((name, "it stands more than once in one message"));
-        }
-
         return read.DrainToImmutable();
+
+        void Add(Resource resource, T value) => read.Add(new XdsResource<T>(resource.Name, resource.Version, value, [.. resource.Aliases], !IsHeld(resource.Name)));
+
+        // Once, however often it stands there.
+        void Unreadable(Resource resource, string fault)
+        {
+            if (_type.Unreadable is { } standIn && resource.Name.Length > 0)
+            {
+                if (!read.Any(one => one.Name == resource.Name))
+                {
+                    Add(resource, standIn(resource.Name, fault));
+                }
+            }
+            else if (!faults.Contains((resource.Name, fault)))
+            {
+                faults.Add((resource.Name, fault));
+            }
+        }
     }
 
     private string? Fault(Resource resource, HashSet<string> twice)
@@ -262,7 +300,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
         // A policy that is read as something else could open what it closes.
         return resource.Resource_.TypeUrl.Length > 0 && resource.Resource_.TypeUrl != TypeUrl
             ? $"its type is {resource.Resource_.TypeUrl}; the stream's is {TypeUrl}"
-            : twice.Contains(resource.Name) ? "" : null;
+            : twice.Contains(resource.Name) ? "it stands more than once in one message" : null;
     }
 
     private bool IsHeld(string name)
@@ -297,24 +335,32 @@ public sealed class XdsSubscription<T> : XdsSubscription
 
     private void AnswerDemands_NeedsLock(XdsUpdate<T> update)
     {
-        var removed = update.Removed.ToHashSet();
-        foreach (var (name, demand) in _demands)
+        foreach (var removed in update.Removed)
         {
-            if (removed.Contains(name) || (demand.FoundAs is { } found && removed.Contains(found)))
+            foreach (var name in _foundBy.Remove(removed, out var names) ? names : [])
             {
-                demand.Set(foundAs: null);
-                _absent.Enqueue(name);
+                Set_NeedsLock(name, foundAs: null);
             }
+
+            Set_NeedsLock(removed, foundAs: null);
         }
 
         foreach (var resource in update.Changed.Where(resource => update.HadEffect(resource.Name)))
         {
-            foreach (var name in resource.Aliases.Prepend(resource.Name).Concat(_type.NamesOf?.Invoke(resource.Value) ?? []))
+            HashSet<string> names = [resource.Name, .. resource.Aliases, .. _type.NamesOf?.Invoke(resource.Value) ?? []];
+
+            // What it no longer answers to may be another's now: that is a new question.
+            foreach (var name in _foundBy.TryGetValue(resource.Name, out var before) ? before.Except(names).ToList() : [])
             {
-                if (_demands.TryGetValue(name, out var demand))
-                {
-                    demand.Set(resource.Name);
-                }
+                before!.Remove(name);
+                _demands.Remove(name);
+                _toUnsubscribe.Add(name);
+            }
+
+            foreach (var name in names.Where(_demands.ContainsKey))
+            {
+                Set_NeedsLock(name, resource.Name);
+                (_foundBy.TryGetValue(resource.Name, out var found) ? found : _foundBy[resource.Name] = []).Add(name);
             }
         }
 
@@ -329,9 +375,24 @@ public sealed class XdsSubscription<T> : XdsSubscription
         }
     }
 
+    private void Set_NeedsLock(string name, string? foundAs)
+    {
+        if (!_demands.TryGetValue(name, out var demand))
+        {
+            return;
+        }
+
+        _unanswered -= demand.Answer.Task.IsCompleted ? 0 : 1;
+        demand.Set(foundAs);
+        if (foundAs is null)
+        {
+            _absent.Enqueue(name);
+        }
+    }
+
     private static string Detail(List<(string Name, string Reason)> faults)
     {
-        var detail = string.Join("; ", faults.Where(fault => fault.Reason.Length > 0).Select(fault => $"{fault.Name}: {fault.Reason}"));
+        var detail = string.Join("; ", faults.Select(fault => $"{fault.Name}: {fault.Reason}"));
         return detail.Length <= MaxDetail ? detail : $"{detail[..MaxDetail]}... ({faults.Count} faults)";
     }
 

@@ -50,8 +50,9 @@ public abstract class XdsSubscription
     /// <summary>What the server was last told to be wrong; null when the last message was acceptable.</summary>
     public abstract string? LastRefusal { get; }
 
-    /// <summary>A stream has begun, or none is there: everything is to be said anew.</summary>
-    internal abstract void Restart();
+    /// <summary>A stream begins: everything is to be said anew.</summary>
+    /// <param name="withVersions">Whether what is held is named too; without, the first response of a wildcard is taken for all that there is.</param>
+    internal abstract void Restart(bool withVersions);
 
     /// <summary>What is to be said to the server unasked; null for nothing.</summary>
     internal abstract DeltaDiscoveryRequest? NextRequest(Node node);

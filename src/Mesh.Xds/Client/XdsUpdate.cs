@@ -7,7 +7,7 @@ namespace Mesh.Xds.Client;
 public interface IXdsHandler<T>
 {
     /// <summary>Applies one message of the server: removals first, then the rest. Called for one message at a time; the answer is sent when it returns.</summary>
-    /// <remarks>An exception refuses the whole message: nothing of it counts as held, and the server is told the exception's message.</remarks>
+    /// <remarks>An exception refuses the whole message: the server is told the exception's message, and sends all of it again with the next stream.</remarks>
     void Apply(XdsUpdate<T> update);
 }
 
@@ -17,6 +17,7 @@ public sealed class XdsUpdate<T>
 {
     private readonly List<(string Name, string Reason)> _refused = [];
     private readonly HashSet<string> _withoutEffect = [];
+    private readonly HashSet<string> _reported = [];
 
     internal XdsUpdate(ImmutableArray<XdsResource<T>> changed, ImmutableArray<string> removed)
     {
@@ -48,9 +49,13 @@ public sealed class XdsUpdate<T>
     {
         ArgumentNullException.ThrowIfNull(resource);
         _refused.Add((resource.Name, reason));
+        _reported.Add(resource.Name);
     }
 
     internal bool HadEffect(string name) => !_withoutEffect.Contains(name);
 
-    internal bool IsReported(string name) => _refused.Exists(one => one.Name == name);
+    internal bool IsReported(string name) => _reported.Contains(name);
+
+    // A handler that failed may have applied some or all of it: the server is to send it again, and to say when it goes.
+    internal void ReportAll() => _reported.UnionWith(Changed.Select(resource => resource.Name));
 }

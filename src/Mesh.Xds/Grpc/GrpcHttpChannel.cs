@@ -81,7 +81,7 @@ internal sealed class GrpcHttpChannel(HttpMessageInvoker http, Uri address, Time
     }
 
     /// <summary>Puts what happened to a connection into gRPC's words.</summary>
-    internal static GrpcException Translate(Exception fault)
+    internal static GrpcException Translate(Exception fault, bool isCancelled)
     {
         for (var inner = fault; inner is not null; inner = inner.InnerException)
         {
@@ -91,7 +91,7 @@ internal sealed class GrpcHttpChannel(HttpMessageInvoker http, Uri address, Time
                     return grpc;
                 case HttpProtocolException http2:
                     return new GrpcException(GrpcStatusFields.OfHttp2(http2.ErrorCode), http2.Message, fault);
-                case OperationCanceledException:
+                case OperationCanceledException when isCancelled:
                     return new GrpcException(GrpcStatusCode.Cancelled, "the call was cancelled", fault);
             }
         }

@@ -127,9 +127,10 @@ internal sealed class GrpcHttpStream<TRequest, TResponse> : IGrpcStream<TRequest
         fault is HttpRequestException or IOException or ObjectDisposedException or InvalidOperationException
         || (fault is OperationCanceledException && !cancellationToken.IsCancellationRequested);
 
+    // HttpClient has a cancellation for a connection that could not be made in time, too.
     private GrpcException Translate(Exception fault) => _deadline is { IsCancellationRequested: true }
         ? new GrpcException(GrpcStatusCode.DeadlineExceeded, $"{_method.Path} took longer than it may", fault)
-        : GrpcHttpChannel.Translate(fault);
+        : GrpcHttpChannel.Translate(fault, isCancelled: _end.IsCancellationRequested);
 
     /// <summary>A request's content that is written to from outside until it is complete.</summary>
     private sealed class OpenContent : HttpContent
@@ -154,7 +155,12 @@ internal sealed class GrpcHttpStream<TRequest, TResponse> : IGrpcStream<TRequest
         {
             // The server may answer before it has anything to read.
             await stream.FlushAsync(cancellationToken);
-            _stream.TrySetResult(stream);
+            if (!_stream.TrySetResult(stream))
+            {
+                // HttpClient would try a request again on another connection, where what was written is lost.
+                throw new IOException("a call that has begun cannot be moved to another connection");
+            }
+
             using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _end);
             await _complete.Task.WaitAsync(either.Token);
         }

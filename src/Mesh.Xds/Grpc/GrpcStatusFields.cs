@@ -49,8 +49,8 @@ internal static class GrpcStatusFields
     /// <summary>What the error code of an HTTP/2 stream or connection means (PROTOCOL-HTTP2 of gRPC, "Errors"; RFC 9113 section 7).</summary>
     public static GrpcStatusCode OfHttp2(long errorCode) => errorCode switch
     {
-        // NO_ERROR, REFUSED_STREAM
-        0 or 7 => GrpcStatusCode.Unavailable,
+        // REFUSED_STREAM
+        7 => GrpcStatusCode.Unavailable,
 
         // CANCEL
         8 => GrpcStatusCode.Cancelled,

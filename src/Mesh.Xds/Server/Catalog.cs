@@ -124,6 +124,7 @@ internal sealed class Catalog(string typeUrl)
 /// <summary>What a mesh is as resources: kept like a <see cref="MeshState"/>.</summary>
 internal sealed class Catalogs : IDisposable
 {
+    private readonly Lock _gate = new();
     private readonly MeshState _state;
 
     public Catalogs(MeshState state)
@@ -145,10 +146,18 @@ internal sealed class Catalogs : IDisposable
 
     private void OnChanged(object? sender, MeshChange change)
     {
+        lock (_gate)
+        {
+            Update_NeedsLock(change.Keys);
+        }
+    }
+
+    private void Update_NeedsLock(MeshKeys keys)
+    {
         // The newest, whichever change this is of.
         var mesh = _state.Current;
-        var addresses = change.Keys.Workloads.Select(uid => Of(uid, mesh.FindWorkload(uid))).Concat(change.Keys.Services.Select(key => Of(key, mesh.FindService(key))));
-        if (Addresses.Update(addresses) | Authorizations.Update(change.Keys.Policies.Select(key => Of(key, mesh))))
+        var addresses = keys.Workloads.Select(uid => Of(uid, mesh.FindWorkload(uid))).Concat(keys.Services.Select(key => Of(key, mesh.FindService(key))));
+        if (Addresses.Update(addresses) | Authorizations.Update(keys.Policies.Select(key => Of(key, mesh))))
         {
             Changed?.Invoke();
         }

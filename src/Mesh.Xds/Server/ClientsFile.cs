@@ -29,6 +29,7 @@ public sealed class ClientsFile : IClientAuthenticator
 
     private readonly Lock _gate = new();
     private readonly string _path;
+    private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private (long Length, DateTime LastWrite) _stamp;
     private Clients _clients;
@@ -36,10 +37,11 @@ public sealed class ClientsFile : IClientAuthenticator
     /// <summary>Reads a file.</summary>
     /// <exception cref="FormatException">The file has a fault; the message names the line and what is allowed.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public ClientsFile(string path, ILogger<ClientsFile>? logger = null)
+    public ClientsFile(string path, ILogger<ClientsFile>? logger = null, TimeProvider? time = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         _path = path;
+        _time = time ?? TimeProvider.System;
         _logger = logger ?? NullLogger<ClientsFile>.Instance;
         _stamp = Stamp();
         _clients = Read();
@@ -56,7 +58,7 @@ public sealed class ClientsFile : IClientAuthenticator
             return clients.ByToken.GetValueOrDefault(Hash(authorization[Bearer.Length..]));
         }
 
-        return call.ClientCertificate is { } certificate && SpiffeId.TryRead(certificate, out var identity, out _) ? clients.ByIdentity.GetValueOrDefault(identity) : null;
+        return call.ClientCertificate is { } certificate && certificate.NotAfter.ToUniversalTime() >= _time.GetUtcNow().UtcDateTime && SpiffeId.TryRead(certificate, out var identity, out _) ? clients.ByIdentity.GetValueOrDefault(identity) : null;
     }
 
     private Clients Current()
@@ -68,8 +70,17 @@ public sealed class ClientsFile : IClientAuthenticator
                 var stamp = Stamp();
                 if (stamp != _stamp)
                 {
+                    try
+                    {
+                        _clients = Read();
+                    }
+                    catch (FormatException)
+                    {
+                        _stamp = stamp;
+                        throw;
+                    }
+
                     _stamp = stamp;
-                    _clients = Read();
                     _logger.ClientsRead(_path, _clients.ByToken.Count + _clients.ByIdentity.Count);
                 }
             }
@@ -82,15 +93,16 @@ public sealed class ClientsFile : IClientAuthenticator
         }
     }
 
+    // Of the file that a link leads to: a mounted Secret changes behind links that stay.
     private (long Length, DateTime LastWrite) Stamp()
     {
-        var file = new FileInfo(_path);
-        return file.Exists ? (file.Length, file.LastWriteTimeUtc) : throw new FileNotFoundException($"{_path} is not there", _path);
+        using var handle = File.OpenHandle(_path);
+        return (RandomAccess.GetLength(handle), File.GetLastWriteTimeUtc(handle));
     }
 
     private Clients Read()
     {
-        if (new FileInfo(_path).Length > MaxFileSize)
+        if (Stamp().Length > MaxFileSize)
         {
             throw new FormatException($"{_path} has more than {MaxFileSize} octets");
         }

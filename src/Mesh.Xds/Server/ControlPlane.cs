@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
@@ -24,6 +25,8 @@ public sealed class ControlPlane : IDisposable
     /// <summary>The path of the certificate service.</summary>
     public const string CertificatePath = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
+    private static readonly TimeSpan SignTimeout = TimeSpan.FromSeconds(30);
+
     private readonly MeshState _state;
     private readonly IClientAuthenticator _authenticator;
     private readonly ControlPlaneOptions _options;
@@ -31,6 +34,8 @@ public sealed class ControlPlane : IDisposable
     private readonly Catalogs _catalogs;
     private readonly NodeIdentities _nodes;
     private readonly CertificateService? _certificates;
+    private readonly ConcurrentDictionary<string, int> _streamsOf = new();
+    private readonly TimeProvider _time;
     private int _streams;
 
     /// <summary>Makes a control plane.</summary>
@@ -39,8 +44,9 @@ public sealed class ControlPlane : IDisposable
     /// <param name="authority">What signs certificates; null to serve none.</param>
     /// <param name="options">Its settings.</param>
     /// <param name="logger">Where it speaks.</param>
+    /// <param name="time">The clock.</param>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
-    public ControlPlane(MeshState state, IClientAuthenticator authenticator, DevelopmentCertificateAuthority? authority = null, ControlPlaneOptions? options = null, ILogger<ControlPlane>? logger = null)
+    public ControlPlane(MeshState state, IClientAuthenticator authenticator, DevelopmentCertificateAuthority? authority = null, ControlPlaneOptions? options = null, ILogger<ControlPlane>? logger = null, TimeProvider? time = null)
     {
         ArgumentNullException.ThrowIfNull(state);
         ArgumentNullException.ThrowIfNull(authenticator);
@@ -48,9 +54,11 @@ public sealed class ControlPlane : IDisposable
         _authenticator = authenticator;
         _options = options ?? new ControlPlaneOptions();
         _options.Validate();
+        _time = time ?? TimeProvider.System;
         _logger = logger ?? NullLogger<ControlPlane>.Instance;
-        _catalogs = new Catalogs(state);
+        // Before the catalogs: who hears of its workload may ask for the certificate at once.
         _nodes = new NodeIdentities(state);
+        _catalogs = new Catalogs(state);
         _certificates = authority is null ? null : new CertificateService(_nodes, authority, _options, _logger);
     }
 
@@ -105,10 +113,24 @@ public sealed class ControlPlane : IDisposable
                 await DiscoverAsync(client, call, cancellationToken);
                 break;
             case CertificatePath when _certificates is not null:
-                await _certificates.ServeAsync(client, call.Request, call.Response, cancellationToken);
+                await SignAsync(client, call, cancellationToken);
                 break;
             default:
                 throw new GrpcException(GrpcStatusCode.Unimplemented, $"{call.Path} is not served");
+        }
+    }
+
+    private async Task SignAsync(ControlPlaneClient client, ControlPlaneCall call, CancellationToken cancellationToken)
+    {
+        using var deadline = new CancellationTokenSource(SignTimeout, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
+        try
+        {
+            await _certificates!.ServeAsync(client, call.Request, call.Response, either.Token);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new GrpcException(GrpcStatusCode.DeadlineExceeded, $"the request did not come within {SignTimeout}", e);
         }
     }
 
@@ -120,15 +142,52 @@ public sealed class ControlPlane : IDisposable
             throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"{_options.MaxStreams} streams are open");
         }
 
+        if (_streamsOf.AddOrUpdate(client.Name, 1, static (_, streams) => streams + 1) > _options.MaxStreamsPerClient)
+        {
+            Release(client);
+            throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"{client.Name} has {_options.MaxStreamsPerClient} streams open");
+        }
+
         _logger.StreamOpened(client.Name, call.Peer);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var watching = WatchAsync(client, call, end);
         try
         {
-            await new DiscoveryStream(_catalogs, _state, client, _options, _logger).RunAsync(call.Request, call.Response, cancellationToken);
+            await new DiscoveryStream(_catalogs, _state, client, _options, _logger).RunAsync(call.Request, call.Response, end.Token);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new GrpcException(GrpcStatusCode.Unauthenticated, "the token or certificate is not that of the client any more", e);
         }
         finally
         {
-            Interlocked.Decrement(ref _streams);
+            await end.CancelAsync();
+            await watching.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            Release(client);
             _logger.StreamClosed(client.Name, call.Peer);
+        }
+    }
+
+    // A stream may be open for days; who it is for can be taken from the list of clients meanwhile.
+    private async Task WatchAsync(ControlPlaneClient client, ControlPlaneCall call, CancellationTokenSource end)
+    {
+        using var timer = new PeriodicTimer(_options.AuthenticationInterval, _time);
+        while (await timer.WaitForNextTickAsync(end.Token))
+        {
+            if (_authenticator.Authenticate(call) is not { } now || now.Name != client.Name || now.Node != client.Node)
+            {
+                await end.CancelAsync();
+                return;
+            }
+        }
+    }
+
+    private void Release(ControlPlaneClient client)
+    {
+        Interlocked.Decrement(ref _streams);
+        if (_streamsOf.AddOrUpdate(client.Name, 0, static (_, streams) => streams - 1) == 0)
+        {
+            _streamsOf.TryRemove(KeyValuePair.Create(client.Name, 0));
         }
     }
 }

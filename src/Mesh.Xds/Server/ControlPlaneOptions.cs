@@ -9,13 +9,21 @@ public sealed class ControlPlaneOptions
     /// <summary>How many streams of discovery may be open at once; further ones are refused. Default 10,000.</summary>
     public int MaxStreams { get; init; } = 10_000;
 
-    /// <summary>How many names one stream may ask for on demand. Default 100,000.</summary>
+    /// <summary>How many of them one client may have, by its name; a node has two while one ztunnel follows another. Default 16.</summary>
+    public int MaxStreamsPerClient { get; init; } = 16;
+
+    /// <summary>How often it is looked whether the client of an open stream is still known. Default 30 seconds.</summary>
+    public TimeSpan AuthenticationInterval { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How many names one stream may ask for on demand; further ones are not answered. Default 100,000.</summary>
     public int MaxNames { get; init; } = 100_000;
 
     internal void Validate()
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxCertificateLifetime, TimeSpan.FromSeconds(2));
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxStreams, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxStreamsPerClient, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(AuthenticationInterval, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxNames, 1);
     }
 }

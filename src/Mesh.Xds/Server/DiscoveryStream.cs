@@ -23,7 +23,7 @@ internal sealed class DiscoveryStream
     private readonly ILogger _logger;
 
     // In the order in which they are served: addresses before the policies that speak of them.
-    private readonly SortedList<string, TypeStream> _types = new(Comparer<string>.Create((left, right) => Order(left).CompareTo(Order(right))));
+    private readonly SortedList<string, TypeStream> _types = new(Comparer<string>.Create((left, right) => (Order(left), left).CompareTo((Order(right), right))));
 
     public DiscoveryStream(Catalogs catalogs, MeshState state, ControlPlaneClient client, ControlPlaneOptions options, ILogger logger)
     {
@@ -55,6 +55,9 @@ internal sealed class DiscoveryStream
         }
     }
 
+    // What a client sends goes into log lines.
+    private static string Printable(string text) => string.Concat((text.Length > MaxDetail ? text[..MaxDetail] : text).Select(c => char.IsControl(c) ? ' ' : c));
+
     private static int Order(string typeUrl) => typeUrl == MeshResources.AddressTypeUrl ? 0 : 1;
 
     private void Wake() => _news.Writer.TryWrite(true);
@@ -72,8 +75,7 @@ internal sealed class DiscoveryStream
     {
         if (request.ErrorDetail is { } refusal)
         {
-            var detail = refusal.Message.Length > MaxDetail ? refusal.Message[..MaxDetail] : refusal.Message;
-            _logger.Refused(_client.Name, request.TypeUrl, detail);
+            _logger.Refused(_client.Name, Printable(request.TypeUrl), Printable(refusal.Message));
         }
 
         lock (_gate)
@@ -82,7 +84,7 @@ internal sealed class DiscoveryStream
             {
                 if (Begin(request) is not { } begun)
                 {
-                    _logger.TypeUnknown(_client.Name, request.TypeUrl.Length > 256 ? request.TypeUrl[..256] : request.TypeUrl);
+                    _logger.TypeUnknown(_client.Name, Printable(request.TypeUrl));
                     return;
                 }
 

@@ -1,9 +1,9 @@
 using Google.Protobuf.Collections;
 using Mesh.Core.Workloads;
-using Mesh.Xds.Grpc;
 using Mesh.Xds.Protos;
 using NamespacedHostname = Mesh.Core.Workloads.NamespacedHostname;
 using NetworkAddress = Mesh.Core.Workloads.NetworkAddress;
+using Service = Mesh.Core.Workloads.Service;
 
 namespace Mesh.Xds.Server;
 
@@ -12,6 +12,7 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
 {
     // By the name that was asked for. Null while there is no such thing.
     private readonly Dictionary<string, string?> _asked = [];
+    private readonly Dictionary<string, HashSet<string>> _foundBy = [];
     private readonly HashSet<string> _toAnswer = [];
 
     // What the client has, under which version.
@@ -24,17 +25,21 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
 
     public override void Subscribe(DeltaDiscoveryRequest request)
     {
-        foreach (var name in request.ResourceNamesUnsubscribe.Where(name => _asked.Remove(name)))
+        foreach (var name in request.ResourceNamesUnsubscribe)
         {
-            _toAnswer.Remove(name);
+            Forget(name);
         }
 
-        foreach (var (name, version) in request.InitialResourceVersions)
+        // What the client has from streams before; said once.
+        foreach (var (name, version) in _hasBegun ? [] : request.InitialResourceVersions)
         {
-            Ask(name);
             if (version.Length > 0)
             {
                 _held[name] = version;
+            }
+            else
+            {
+                Ask(name);
             }
         }
 
@@ -46,28 +51,27 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
 
     protected override (DeltaDiscoveryResponse Response, ReadOnlyMemory<byte> Shared)? Compose()
     {
-        var response = new DeltaDiscoveryResponse();
-        var mesh = state.Current;
         var (now, changed) = Catalog.Since(Sequence);
-        IEnumerable<string> candidates = _hasBegun && changed is not null ? changed : [.. now.Resources.Keys, .. _held.Keys];
         if (_hasBegun && changed is { Count: 0 } && _toAnswer.Count == 0)
         {
             return null;
         }
 
         // Those of the node come in the beginning too, unasked.
+        var response = new DeltaDiscoveryResponse();
         Sequence = now.Sequence;
+        foreach (var name in _hasBegun && changed is not null ? changed : (IEnumerable<string>)[.. now.Resources.Keys, .. _held.Keys])
+        {
+            Follow(name, now, response.RemovedResources);
+        }
+
+        var mesh = state.Current;
         foreach (var name in _toAnswer)
         {
             Answer(name, now, mesh, response.RemovedResources);
         }
 
         _toAnswer.Clear();
-        foreach (var name in candidates)
-        {
-            Follow(name, now, response.RemovedResources);
-        }
-
         response.Resources.Add(_sending.Values);
         _sending.Clear();
         var isFirst = !_hasBegun;
@@ -75,20 +79,33 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
         return isFirst || response.Resources.Count + response.RemovedResources.Count > 0 ? (response, default) : null;
     }
 
+    // A name too many is not answered: the client then refuses the connection, which is better than to be told that there is nothing.
     private void Ask(string name)
     {
-        if (_asked.Count >= maxNames)
+        if (_asked.ContainsKey(name) || _asked.Count < maxNames)
         {
-            throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"one stream may ask for {maxNames} names");
+            _asked.TryAdd(name, null);
+            _toAnswer.Add(name);
         }
+    }
 
-        _asked.TryAdd(name, null);
-        _toAnswer.Add(name);
+    private void Forget(string name)
+    {
+        _toAnswer.Remove(name);
+        if (_asked.Remove(name, out var foundAs) && foundAs is not null)
+        {
+            _foundBy.GetValueOrDefault(foundAs)?.Remove(name);
+        }
     }
 
     private void Answer(string name, CatalogSnapshot now, MeshSnapshot mesh, RepeatedField<string> removed)
     {
         var found = Find(name, mesh).Where(now.Resources.ContainsKey).ToList();
+        if (_asked[name] is { } before)
+        {
+            _foundBy.GetValueOrDefault(before)?.Remove(name);
+        }
+
         _asked[name] = found.FirstOrDefault();
         if (found.Count == 0)
         {
@@ -97,9 +114,10 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
             return;
         }
 
+        (_foundBy.TryGetValue(found[0], out var names) ? names : _foundBy[found[0]] = []).Add(name);
         foreach (var resource in found)
         {
-            Send(now.Resources[resource], resource == name ? null : name);
+            Send(now.Resources[resource], resource == name ? null : name, isAsked: true);
         }
     }
 
@@ -132,16 +150,16 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
         }
     }
 
-    private void Send(Served served, string? alias)
+    private void Send(Served served, string? alias, bool isAsked = false)
     {
-        if (alias is null && _held.GetValueOrDefault(served.Name) == served.Version)
+        if (!isAsked && _held.GetValueOrDefault(served.Name) == served.Version)
         {
             return;
         }
 
         _held[served.Name] = served.Version;
         var resource = _sending.GetValueOrDefault(served.Name, served.Resource);
-        if (alias is not null)
+        if (alias is not null && !resource.Aliases.Contains(alias))
         {
             resource = resource.Clone();
             resource.Aliases.Add(alias);
@@ -163,26 +181,23 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
     // Something has changed: is it the client's?
     private void Follow(string name, CatalogSnapshot now, RepeatedField<string> removed)
     {
+        // What was found as this may be another thing now.
+        _toAnswer.UnionWith(_foundBy.GetValueOrDefault(name) ?? []);
         if (!now.Resources.TryGetValue(name, out var served))
         {
             if (_held.Remove(name))
             {
                 removed.Add(name);
                 _services.RemoveWhere(service => service.ToString() == name);
-                foreach (var asked in _asked.Where(one => one.Value == name).Select(one => one.Key).ToList())
-                {
-                    _asked[asked] = null;
-                }
             }
 
             return;
         }
 
-        if (served.Model?.Names.Prepend(name).FirstOrDefault(one => _asked.TryGetValue(one, out var foundAs) && foundAs is null) is { } wanted)
+        _toAnswer.UnionWith(served.Model?.Names.Prepend(name).Where(_asked.ContainsKey) ?? []);
+        if (served.Model?.Service is { CidrVips.IsEmpty: false } service)
         {
-            _asked[wanted] = name;
-            Send(served, wanted == name ? null : wanted);
-            return;
+            _toAnswer.UnionWith(_asked.Keys.Where(asked => Covers(service, asked)));
         }
 
         var workload = served.Model?.Workload;
@@ -190,5 +205,13 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
         {
             Send(served, null);
         }
+    }
+
+    private static bool Covers(Service service, string asked)
+    {
+        var slash = asked.IndexOf('/', StringComparison.Ordinal);
+        return slash >= 0
+            && NetworkAddress.TryParseAddress(asked.AsSpan(slash + 1), out var address)
+            && service.CidrVips.Any(vip => vip.Network == asked[..slash] && vip.Range.Contains(address));
     }
 }

@@ -68,8 +68,17 @@ internal static class AuthorizationReader
             Rules = [.. wire.Rules.Select((rule, index) => Read(rule, $"rules[{index}]", mayBeUnknown, faults))],
             DryRun = wire.DryRun,
         };
+        if (policy.Action is AuthorizationAction.Allow && !Enum.IsDefined(wire.Scope))
+        {
+            // Whom it was to open the door for is not known.
+            policy = policy with { Rules = [] };
+        }
+
         return new MeshAuthorization(policy, faults.Any ? faults.ToString() : null, IsReadable: true);
     }
+
+    /// <summary>What takes the place of a resource that is no policy.</summary>
+    public static MeshAuthorization Unreadable(string name, string fault) => new(DenyAll(name), fault, IsReadable: false);
 
     private static L4Authorization DenyAll(string name)
     {

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net;
 using Google.Protobuf.WellKnownTypes;
 using Mesh.Core.Policy;
+using Mesh.Xds.Protos;
 using Wire = Mesh.Xds.Protos.Security;
 
 namespace Mesh.Xds.Workloads;
@@ -49,12 +50,63 @@ internal static class AuthorizationWriter
         wire.NotDestinationPorts.Add(match.NotDestinationPorts.Select(port => (uint)port));
         wire.ServiceAccounts.Add(Accounts(match.ServiceAccounts));
         wire.NotServiceAccounts.Add(Accounts(match.NotServiceAccounts));
-        if (!match.Unreadable.IsEmpty)
+        foreach (var entry in match.Unreadable)
         {
-            wire.Principals.Add(new Wire.StringMatch());
+            AddUnreadable(wire, entry.Attribute);
         }
 
         return wire;
+    }
+
+    // In its own list: there a DENY policy takes it for matched, and must not be narrowed to the entries beside it.
+    private static void AddUnreadable(Wire.Match wire, MatchAttribute attribute)
+    {
+        switch (attribute)
+        {
+            case MatchAttribute.Namespaces:
+                wire.Namespaces.Add(new Wire.StringMatch());
+                break;
+            case MatchAttribute.NotNamespaces:
+                wire.NotNamespaces.Add(new Wire.StringMatch());
+                break;
+            case MatchAttribute.NotPrincipals:
+                wire.NotPrincipals.Add(new Wire.StringMatch());
+                break;
+            case MatchAttribute.SourceIps:
+                wire.SourceIps.Add(new Wire.Address());
+                break;
+            case MatchAttribute.NotSourceIps:
+                wire.NotSourceIps.Add(new Wire.Address());
+                break;
+            case MatchAttribute.DestinationIps:
+                wire.DestinationIps.Add(new Wire.Address());
+                break;
+            case MatchAttribute.NotDestinationIps:
+                wire.NotDestinationIps.Add(new Wire.Address());
+                break;
+            case MatchAttribute.DestinationPorts:
+                wire.DestinationPorts.Add(IPEndPoint.MaxPort + 1);
+                break;
+            case MatchAttribute.NotDestinationPorts:
+                wire.NotDestinationPorts.Add(IPEndPoint.MaxPort + 1);
+                break;
+            default:
+                // A service account has no form that cannot be read.
+                if (attribute is MatchAttribute.ServiceAccounts)
+                {
+                    wire.ServiceAccounts.Clear();
+                }
+                else if (attribute is MatchAttribute.NotServiceAccounts)
+                {
+                    wire.NotServiceAccounts.Clear();
+                }
+
+                wire.Extensions.Add(new Extension { Name = "unreadable" });
+                break;
+            case MatchAttribute.Principals:
+                wire.Principals.Add(new Wire.StringMatch());
+                break;
+        }
     }
 
     private static IEnumerable<Wire.StringMatch> Texts(ImmutableArray<StringMatch> matches) => matches.Select(match => match.Kind switch

@@ -32,7 +32,10 @@ public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAu
     public XdsResourceType<MeshAddress> AddressType { get; }
 
     /// <summary>L4 authorization policies.</summary>
-    public static XdsResourceType<MeshAuthorization> AuthorizationType { get; } = new(AuthorizationTypeUrl, (name, octets) => AuthorizationReader.Read(name, octets.Span));
+    public static XdsResourceType<MeshAuthorization> AuthorizationType { get; } = new(AuthorizationTypeUrl, (name, octets) => AuthorizationReader.Read(name, octets.Span))
+    {
+        Unreadable = AuthorizationReader.Unreadable,
+    };
 
     /// <summary>Wants both types, in the order in which Istio's ztunnel asks for them.</summary>
     /// <param name="client">Where from.</param>
@@ -94,7 +97,8 @@ public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAu
             foreach (var resource in update.Changed)
             {
                 var (policy, fault, isReadable) = resource.Value;
-                if (!isReadable && before.TryGet(policy.Key, out _))
+                var known = _policyKeys.GetValueOrDefault(resource.Name, policy.Key);
+                if (!isReadable && !update.Removed.Contains(resource.Name) && before.TryGet(known, out _))
                 {
                     // The last good one is closer to what was meant than a door that is shut to all.
                     update.Refuse(resource, fault!);

@@ -17,9 +17,9 @@ internal sealed class KnownDestination(ProxyContext context)
         }
 
         var address = new NetworkAddress(local.Network, destination.Address);
-        if (!IsKnown(address))
+        if (!IsKnown(address) && await DemandAsync(address.ToString(), cancellationToken) is XdsDemand.Found && !IsKnown(address))
         {
-            await DemandAsync(address.ToString(), cancellationToken);
+            throw new IOException($"the control plane has said that there is {address}, and not what");
         }
 
         foreach (var gateway in Gateways(context.State.Current, local, address))
@@ -68,11 +68,9 @@ internal sealed class KnownDestination(ProxyContext context)
         }
     }
 
-    private async ValueTask DemandAsync(string name, CancellationToken cancellationToken)
+    private async ValueTask<XdsDemand> DemandAsync(string name, CancellationToken cancellationToken)
     {
-        if (await context.OnDemand!.DemandAsync(name, cancellationToken) is XdsDemand.Unanswered)
-        {
-            throw new IOException($"the control plane has not said in time what {name} is");
-        }
+        var answer = await context.OnDemand!.DemandAsync(name, cancellationToken);
+        return answer is XdsDemand.Unanswered ? throw new IOException($"the control plane has not said in time what {name} is") : answer;
     }
 }

@@ -241,9 +241,56 @@ public sealed class ControlPlaneTests
         await using var second = served.Python(SecondToken);
         await second.TellAsync(new JsonObject { ["type_url"] = Authorization });
         Assert.Equal("RESOURCE_EXHAUSTED", (string?)(await second.HearAsync())["end"]);
-        await first.TellAsync(new JsonObject { ["type_url"] = Address, ["resource_names_subscribe"] = new JsonArray("a", "b", "c") });
-        Assert.Equal("RESOURCE_EXHAUSTED", (string?)(await first.HearAsync())["end"]);
+
+        // A name too many has no answer, not a wrong one.
+        await first.TellAsync(new JsonObject { ["type_url"] = Address, ["resource_names_subscribe"] = new JsonArray("a", "b", "cart") });
+        var answer = await first.TakeAsync();
+        Assert.Equal("""["a","b"]""", answer["removed"]!.ToJsonString());
+        Assert.Equal(["web"], Names(answer));
+    }
+
+    [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
+    public async Task An_open_stream_ends_when_its_client_is_no_longer_known()
+    {
+        await using var served = await ServedMesh.StartAsync(new ControlPlaneOptions { AuthenticationInterval = TimeSpan.FromMilliseconds(50), MaxStreamsPerClient = 1 });
+        await using var client = served.Python(FirstToken);
+        await client.TellAsync(new JsonObject { ["type_url"] = Authorization });
+        await client.TakeAsync();
+        await using var second = served.Python(FirstToken);
+        await second.TellAsync(new JsonObject { ["type_url"] = Authorization });
+        Assert.Equal("RESOURCE_EXHAUSTED", (string?)(await second.HearAsync())["end"]);
+
+        await File.WriteAllTextAsync(served.ClientsPath, "clients: []\n");
+        Assert.Equal("UNAUTHENTICATED", (string?)(await client.HearAsync())["end"]);
         await Eventually.Until("the stream is gone", () => served.Streams == 0);
+    }
+
+    [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
+    public async Task On_demand_an_address_that_changes_hands_is_told_with_its_new_owner()
+    {
+        await using var served = await ServedMesh.StartAsync();
+        await using var client = served.Python(FirstToken);
+        await client.TellAsync(new JsonObject { ["type_url"] = Address, ["resource_names_subscribe"] = new JsonArray("/10.0.0.2", "/10.97.1.1") });
+        var first = await client.TakeAsync();
+        Assert.Equal("""["/10.0.0.2"]""", first["resources"]!["cart"]!["aliases"]!.ToJsonString());
+        Assert.Equal("""["/10.97.1.1"]""", first["removed"]!.ToJsonString());
+
+        // The old owner gets another address, and the new one this, in one change.
+        var cart = served.State.Current.FindWorkload("cart")!;
+        served.State.Update(editor =>
+        {
+            editor.Upsert(cart with { Addresses = [System.Net.IPAddress.Parse("10.0.0.9")] });
+            editor.Upsert(cart with { Uid = "heir", Name = "heir-0", Services = cart.Services.Clear() });
+        });
+        var second = await client.TakeAsync();
+        Assert.Equal("""["/10.0.0.2"]""", second["resources"]!["heir"]!["aliases"]!.ToJsonString());
+        Assert.Equal("[]", second["resources"]!["cart"]!["aliases"]!.ToJsonString());
+
+        // A range that comes later covers what was asked for.
+        var service = served.State.Current.Services.Single();
+        served.State.Update(editor => editor.Upsert(service with { Name = "wide", Hostname = "wide.example", Vips = [], CidrVips = [new NetworkRange("", System.Net.IPNetwork.Parse("10.97.0.0/16"))] }));
+        var third = await client.TakeAsync();
+        Assert.Equal("""["/10.97.1.1"]""", third["resources"]!["shop/wide.example"]!["aliases"]!.ToJsonString());
     }
 
     [Fact]
