@@ -65,6 +65,9 @@ public sealed class HboneTunnel : IDuplexPipe, IAsyncDisposable
     /// <summary>Gives the tunnel up at once: RST_STREAM with CANCEL. Reads on this side fail.</summary>
     public void Abort() => _stream.Abort(Http2ErrorCode.Cancel);
 
+    /// <summary>Gives the tunnel up because the connection that it was to carry was reset or lost (RFC 9113, section 8.5). The other end learns it as a reset.</summary>
+    internal void AbortAsReset() => _stream.Abort(Http2ErrorCode.ConnectError);
+
     /// <summary>Ends the tunnel: sends what was written and its end, and takes nothing more.</summary>
     public ValueTask DisposeAsync()
     {

@@ -1,4 +1,5 @@
 using System.IO.Pipelines;
+using System.Net.Sockets;
 using Mesh.Hbone.Http2;
 using Mesh.Hbone.Transport;
 
@@ -40,10 +41,20 @@ public static class TunnelRelay
         ArgumentNullException.ThrowIfNull(tunnel);
         ArgumentNullException.ThrowIfNull(counters);
         var cut = false;
-        await BothAsync(
-            async token => cut = await UpUntilResetAsync(application, tunnel, counters, token),
-            token => DownAsync(tunnel.Input, application, counters.AddFromTunnel, token),
-            cancellationToken);
+        try
+        {
+            await BothAsync(
+                async token => cut = await UpUntilResetAsync(application, tunnel, counters, token),
+                token => DownAsync(tunnel.Input, application, counters.AddFromTunnel, token),
+                cancellationToken);
+        }
+        catch (IOException e) when (e is not HboneException && e.InnerException is SocketException)
+        {
+            // CANCEL, which is what giving up says, the other end takes for an end like any other (ztunnel §2.8).
+            tunnel.AbortAsReset();
+            throw;
+        }
+
         if (cut)
         {
             throw tunnel.ConnectionFailure as IOException ?? new IOException(PeerTakesNoMore);

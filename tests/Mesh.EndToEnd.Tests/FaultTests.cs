@@ -34,17 +34,27 @@ public sealed class FaultTests : IAsyncLifetime
         await resetting.LogsAsync("here");
 
         // Nobody there; somebody whose packets are lost; somebody who resets.
-        Assert.Equal("", await AskAsync(81));
+        Assert.Equal("reset", await AskAsync(81));
         await _mesh.Ztunnels[1].LogsAsync("connection complete", $"cannot connect to {_mesh.Cart.Address}:81: Connection refused");
         await _mesh.Ztunnels[0].LogsAsync("connection complete", "error=\"http status: 503\"");
         await NodeNetwork.RunAsync(_mesh.Cart.Netns, "iptables", "-I", "INPUT", "-p", "tcp", "--dport", "82", "-j", "DROP");
         var hanging = AskAsync(82);
         Assert.Equal("hello", await RedirectedMesh.EchoAsync(_mesh.Web.Netns, _mesh.Cart.Address));
-        Assert.Equal("", await hanging);
+        Assert.Equal("reset", await hanging);
         await _mesh.Ztunnels[1].LogsAsync("connection complete", $"the application at {_mesh.Cart.Address}:82 did not answer within 00:00:10");
-        Assert.Equal("", await AskAsync(9));
+        Assert.Equal("reset", await AskAsync(9));
         await _mesh.Ztunnels[1].LogsAsync("connection complete", $"dst.hbone_addr={_mesh.Cart.Address}:9 ", "bytes_recv=5");
         Assert.Equal("hello", await RedirectedMesh.EchoAsync(_mesh.Web.Netns, _mesh.Cart.Address));
+
+        // Each of them is told once on each side.
+        foreach (var port in new[] { 81, 82, 9 })
+        {
+            foreach (var ztunnel in _mesh.Ztunnels)
+            {
+                await ztunnel.LogsAsync("connection complete", $"dst.hbone_addr={_mesh.Cart.Address}:{port} ");
+                Assert.Single(ztunnel.Output.Split('\n'), line => line.Contains("\taccess\t", StringComparison.Ordinal) && line.Contains($"{_mesh.Cart.Address}:{port} ", StringComparison.Ordinal));
+            }
+        }
     }
 
     [RequiresNamespaces]
@@ -115,6 +125,54 @@ public sealed class FaultTests : IAsyncLifetime
         }
     }
 
+    // Shorter than keep-alive waits.
+    [RequiresNamespaces]
+    public async Task A_ztunnel_that_stands_still_for_a_while_holds_up_what_goes_through_it_alone_and_that_goes_on()
+    {
+        const long Bound = 64L * 1024 * 1024;
+        await using var services = await RedirectedMesh.ServeAsync(_mesh.Cart);
+        await using var near = await RedirectedMesh.ServeAsync(_mesh.Other);
+        Assert.Equal("hello", await RedirectedMesh.EchoAsync(_mesh.Web.Netns, _mesh.Other.Address));
+        await using var stalled = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", "-c", $"""
+            import hashlib, os, select, socket
+            s = socket.create_connection(('{_mesh.Cart.Address}', 7), timeout=15)
+            s.setblocking(False)
+            piece = os.urandom(1 << 20)
+            sent, heard, out, back, told = 0, 0, hashlib.sha256(), hashlib.sha256(), False
+            print('begun')
+            while told < 2 or heard < sent:
+                readable, writable, _ = select.select([s], [s] if told < 2 else [], [], 1 if told < 1 else 30)
+                if not readable and not writable:
+                    told += 1
+                    assert told == 1, 'it never went on'
+                    print('stuck after', sent)
+                if readable:
+                    data = s.recv(1 << 20)
+                    assert data, 'the end'
+                    back.update(data)
+                    heard += len(data)
+                    told *= 2
+                if writable:
+                    count = s.send(piece)
+                    out.update(piece[:count])
+                    sent += count
+            print('all is back' if out.digest() == back.digest() else 'something else came back')
+            """);
+        await stalled.LogsAsync("begun");
+        _mesh.Ztunnels[1].Signal("STOP");
+        var before = ResidentOctets(_mesh.Ztunnels[0]);
+        await stalled.LogsAsync("stuck after");
+        for (var i = 0; i < 3; i++)
+        {
+            Assert.Equal("hello", await RedirectedMesh.EchoAsync(_mesh.Web.Netns, _mesh.Other.Address));
+        }
+
+        Assert.InRange(ResidentOctets(_mesh.Ztunnels[0]) - before, long.MinValue, Bound);
+        _mesh.Ztunnels[1].Signal("CONT");
+        await stalled.LogsAsync("all is back");
+        Assert.Equal("hello", await RedirectedMesh.EchoAsync(_mesh.Web.Netns, _mesh.Cart.Address));
+    }
+
     [RequiresNamespaces]
     public async Task When_file_descriptors_are_used_up_connections_wait_or_fail_and_when_there_are_some_again_all_is_well()
     {
@@ -155,6 +213,21 @@ public sealed class FaultTests : IAsyncLifetime
         }
     }
 
-    private async Task<string> AskAsync(int port) =>
-        (await NodeNetwork.RunAsync(_mesh.Web.Netns, "python3", "-c", RedirectedMesh.Client(_mesh.Cart.Address, port, "hello"))).Output.Trim();
+    // What a client hears that says "hello": an answer, nothing at an end, or that it was reset behind what it said.
+    private async Task<string> AskAsync(int port) => (await NodeNetwork.RunAsync(_mesh.Web.Netns, "python3", "-c", $"""
+        import socket
+        s = socket.create_connection(('{_mesh.Cart.Address}', {port}), timeout=20)
+        s.sendall(b'hello')
+        try:
+            print(s.recv(100).decode())
+        except ConnectionResetError:
+            print('reset')
+        """)).Output.Trim();
+
+    private static long ResidentOctets(Peer ztunnel)
+    {
+        const string Label = "RssAnon:";
+        var line = File.ReadLines($"/proc/{ztunnel.Id}/status").First(line => line.StartsWith(Label, StringComparison.Ordinal));
+        return 1024 * long.Parse(line[Label.Length..].Replace("kB", "", StringComparison.Ordinal), System.Globalization.CultureInfo.InvariantCulture);
+    }
 }

@@ -116,9 +116,20 @@ public sealed class InPodTests : IAsyncLifetime
             }
         }
 
-        // From outside the mesh, too.
-        var fromNode = await NodeNetwork.RunAsync(_mesh.Network.First.Netns, "python3", "-c", Scan(_mesh.Cart.Address, [15001, 15006, 15008]));
-        Assert.DoesNotContain("answered", fromNode.Output, StringComparison.Ordinal);
+        // From outside the mesh, too: from a pod that no ztunnel has, and from the node itself.
+        foreach (var caller in new[] { _mesh.Network.AddPod(_mesh.Network.First, "bare").Netns, _mesh.Network.First.Netns })
+        {
+            foreach (var target in new[] { _mesh.Cart.Address, _mesh.Cart.Address6 })
+            {
+                var results = await NodeNetwork.RunAsync(caller, "python3", "-c", Scan(target, [15000, 15053, .. ports]));
+                Assert.True(results.Status == 0, results.Output);
+                Assert.DoesNotContain("answered", results.Output, StringComparison.Ordinal);
+                Assert.Equal("silent", (await NodeNetwork.RunAsync(caller, "python3", "-c", Query(target, 15053))).Output.Trim());
+            }
+        }
+
+        // The scan does hear what can be heard: the pod's own resolver answers the pod.
+        Assert.Equal("answered", (await NodeNetwork.RunAsync(_mesh.Cart.Netns, "python3", "-c", Query(IPAddress.Loopback, 15053))).Output.Trim());
         foreach (var ztunnel in _mesh.Ztunnels)
         {
             // A loop would have logged thousands of connections, or none as it goes on.
@@ -159,6 +170,49 @@ public sealed class InPodTests : IAsyncLifetime
     }
 
     [RequiresNamespaces]
+    public async Task A_new_ztunnel_takes_over_on_the_side_of_the_servers_and_nobody_is_refused()
+    {
+        await using var services = await RedirectedMesh.ServeAsync(_mesh.Cart);
+        await using var old = _mesh.Network.Ztunnel(_mesh.Network.Second, _mesh.Agents[1], ("CONNECTION_TERMINATION_DEADLINE", "60s"));
+        await RedirectedMesh.TellAsync(_mesh.Agents[1], 2, _mesh.Cart, _mesh.Pay);
+        _mesh.Ztunnels[1].Signal("TERM");
+        Assert.Equal(0, await _mesh.Ztunnels[1].ExitAsync());
+
+        // By tunnel, and in plain text from a node.
+        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Script("load.py"), _mesh.Cart.Address.ToString(), "7", "100");
+        await using var plain = NodeNetwork.Start(_mesh.Network.First.Netns, "python3", "-u", RedirectedMesh.Script("load.py"), _mesh.Cart.Address6.ToString(), "7", "100");
+        Peer[] loads = [load, plain];
+        foreach (var one in loads)
+        {
+            await one.LogsAsync("open");
+        }
+
+        await using var young = _mesh.Network.Ztunnel(_mesh.Network.Second, _mesh.Agents[1]);
+        await RedirectedMesh.TellAsync(_mesh.Agents[1], 3, _mesh.Cart, _mesh.Pay);
+        var before = await Task.WhenAll(loads.Select(one => ReportAsync(one, 1)));
+        old.Signal("TERM");
+        await old.LogsAsync("stopping:");
+        foreach (var source in new[] { _mesh.Web.Address, _mesh.Network.First.Address6 })
+        {
+            await Eventually.Until($"the young one carries what {source} begins", () => young.Output.Split('\n').Count(line => IsCarried(line, source)) > 20);
+        }
+
+        var after = await Task.WhenAll(loads.Select(one => ReportAsync(one, 2)));
+        for (var i = 0; i < loads.Length; i++)
+        {
+            Assert.True(after[i] is { Kept: 100, Broken: 0, Refused: 0, Cut: 0 }, loads[i].Output);
+            Assert.True(after[i].New > before[i].New && after[i].Exchanges > before[i].Exchanges, loads[i].Output);
+            await loads[i].TellAsync("quit");
+            await loads[i].ExitAsync();
+        }
+
+        Assert.Equal(0, await old.ExitAsync());
+
+        static bool IsCarried(string line, IPAddress source) =>
+            line.Contains("connection complete", StringComparison.Ordinal) && line.Contains($"src.addr={new IPEndPoint(source, 0).ToString()[..^1]}", StringComparison.Ordinal);
+    }
+
+    [RequiresNamespaces]
     public async Task What_is_open_at_the_deadline_is_cut_and_listed()
     {
         await using var services = await RedirectedMesh.ServeAsync(_mesh.Cart);
@@ -187,6 +241,19 @@ public sealed class InPodTests : IAsyncLifetime
                     raise SystemExit(f'{address} port ' + str(port) + ' hangs')
                 except OSError as e:
                     print(port, 'failed', e)
+        """;
+
+    // Asks over UDP for a name that the mesh knows.
+    private static string Query(IPAddress address, int port) => $"""
+        import socket
+        s = socket.socket(socket.{(address.AddressFamily is System.Net.Sockets.AddressFamily.InterNetwork ? "AF_INET" : "AF_INET6")}, socket.SOCK_DGRAM)
+        s.settimeout(2)
+        s.connect(('{address}', {port}))
+        s.send(b'\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04cart\x04shop\x03svc\x07cluster\x05local\x00\x00\x01\x00\x01')
+        try:
+            print('answered' if s.recv(1000)[:2] == b'\x00\x07' else 'nonsense')
+        except (socket.timeout, ConnectionRefusedError):
+            print('silent')
         """;
 
     private static async Task<string> FieldsAsync(string capture, string filter, string field)

@@ -37,7 +37,7 @@ internal sealed class RedirectedMesh : IAsyncDisposable
     public Peer[] Ztunnels { get; }
 
     /// <summary>Starts all, each ztunnel with its file.</summary>
-    public static Task<RedirectedMesh> StartAsync() => StartAsync(new RedirectedMesh(hasControlPlane: false, []));
+    public static Task<RedirectedMesh> StartAsync(params (string Name, string Value)[] settings) => StartAsync(new RedirectedMesh(hasControlPlane: false, settings));
 
     /// <summary>Starts all, with a control plane and no local files.</summary>
     public static async Task<RedirectedMesh> StartWithControlPlaneAsync(params (string Name, string Value)[] settings)

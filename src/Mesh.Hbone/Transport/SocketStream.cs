@@ -10,12 +10,12 @@ namespace Mesh.Hbone.Transport;
 /// </remarks>
 internal sealed class SocketStream(Socket socket) : NetworkStream(socket, ownsSocket: true)
 {
+    private bool IsThere => Socket.Poll(0, SelectMode.SelectRead);
+
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         var reading = base.ReadAsync(buffer, cancellationToken);
-
-        // One that is over at once has looked at the socket itself.
-        return buffer.Length > 0 || reading.IsCompleted ? reading : WaitAsync(reading, cancellationToken);
+        return buffer.Length > 0 || (reading.IsCompletedSuccessfully && IsThere) ? reading : WaitAsync(reading, cancellationToken);
     }
 
     /// <summary>Waits for an event of the socket, which may be nothing: for who then calls <see cref="TryRead"/>.</summary>
@@ -41,7 +41,7 @@ internal sealed class SocketStream(Socket socket) : NetworkStream(socket, ownsSo
     private async ValueTask<int> WaitAsync(ValueTask<int> reading, CancellationToken cancellationToken)
     {
         _ = await reading;
-        while (!Socket.Poll(0, SelectMode.SelectRead))
+        while (!IsThere)
         {
             _ = await base.ReadAsync(Memory<byte>.Empty, cancellationToken);
         }

@@ -47,7 +47,7 @@ internal static class Relay
     // An end that closes or resets its connection is in its right (ztunnel §2.8).
     private static bool IsOrdinary(Exception e) => e switch
     {
-        HboneException hbone => hbone is { Error: HboneError.Aborted } or { Error: HboneError.Reset, Code: Http2ErrorCode.StreamClosed },
+        HboneException hbone => hbone is { Error: HboneError.Aborted } or { Error: HboneError.Reset, Code: Http2ErrorCode.StreamClosed or Http2ErrorCode.ConnectError },
         { InnerException: SocketException socket } => socket.SocketErrorCode
             is SocketError.ConnectionReset or SocketError.ConnectionAborted or SocketError.Shutdown or SocketError.NotConnected or SocketError.OperationAborted,
         _ => true,
