@@ -355,7 +355,11 @@ public sealed class XdsClientTests : IAsyncLifetime
         await _server.NextRequestAsync();
         await _server.PushAsync("type.googleapis.com/some.Thing", "n1", [Raw("x", "01", "type.googleapis.com/some.Thing")]);
         Assert.Contains("cannot", (string?)(await _server.NextRequestAsync())["error_detail"]!["message"]);
-        Assert.Equal(0, client.Subscriptions[0].Count);
+        Assert.False(client.Subscriptions[0].IsReady);
+
+        // How much of it was applied nobody knows: it is to be sent again, and its end to be told.
+        await _server.EndStreamAsync("UNAVAILABLE");
+        Assert.Equal("""{"x":""}""", (await _server.NextRequestAsync())["initial_resource_versions"]!.ToJsonString());
     }
 
     [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]

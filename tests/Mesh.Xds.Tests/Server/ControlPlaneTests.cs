@@ -107,7 +107,7 @@ public sealed class ControlPlaneTests
         var late = await client.TakeAsync();
         Assert.Equal("""["/10.9.9.9"]""", late["resources"]!["late"]!["aliases"]!.ToJsonString());
         served.State.Update(editor => editor.RemoveWorkload("late"));
-        Assert.Equal("""["late"]""", (await client.TakeAsync())["removed"]!.ToJsonString());
+        Assert.Equal("""["late","/10.9.9.9"]""", (await client.TakeAsync())["removed"]!.ToJsonString());
     }
 
     [RequiresProgramTheory(Python, PythonPackages, PythonGrpc, Protoc)]

@@ -121,11 +121,11 @@ public sealed class AddressReaderTests
         Read(new Wire.Service { Hostname = "h", Addresses = { new Wire.NetworkAddress { Address = Wires.Octets("10.1.2.3"), Length = length } } }).CidrVips);
 
     [Fact]
-    public void The_names_by_which_it_may_have_been_asked_for_are_its_addresses()
+    public void The_names_by_which_it_may_have_been_asked_for_are_its_addresses_and_its_host_name()
     {
         var workload = Wires.WholeWorkload();
         workload.NetworkMode = Wire.NetworkMode.Standard;
-        Assert.Equal(["net-2/10.0.0.2", "net-2/2001:db8::2"], Address(new Wire.Address { Workload = workload }).Names);
+        Assert.Equal(["net-2/10.0.0.2", "net-2/2001:db8::2", "shop/cart.example"], Address(new Wire.Address { Workload = workload }).Names);
         Assert.Empty(Address(new Wire.Address { Workload = Wires.WholeWorkload() }).Names);
         Assert.Equal(["net-2/10.96.0.2", "/2001:db8::1"], Address(new Wire.Address { Service = Wires.WholeService() }).Names);
     }
