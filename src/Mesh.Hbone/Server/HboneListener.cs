@@ -276,6 +276,15 @@ public sealed class HboneListener : IAsyncDisposable
 
     private async Task<Http2Connection> BeginHttp2Async(TransportConnection connection, TlsStream tls, SpiffeId peer, CancellationToken cancellationToken)
     {
+        lock (_gate)
+        {
+            // Before a word of HTTP/2: a client that hears one sends requests, and loses them.
+            if (_connections.Count >= _options.MaxConnections)
+            {
+                throw Full();
+            }
+        }
+
         var http2 = new Http2Connection(
             tls, isServer: true, _options.Hbone, _options.Time, _options.Logger, stream => Offer(new HboneRequest(stream, peer, connection.LocalEndPoint, connection.RemoteEndPoint)));
         http2.Start();
@@ -302,7 +311,7 @@ public sealed class HboneListener : IAsyncDisposable
         {
             await http2.DisposeAsync();
             _requests.Drop(http2);
-            throw new IOException($"{_options.MaxConnections} connections are open, the limit");
+            throw Full();
         }
 
         if (draining)
@@ -312,6 +321,8 @@ public sealed class HboneListener : IAsyncDisposable
 
         return http2;
     }
+
+    private IOException Full() => new($"{_options.MaxConnections} connections are open, the limit");
 
     private void Offer(HboneRequest request)
     {
