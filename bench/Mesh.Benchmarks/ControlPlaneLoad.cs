@@ -184,7 +184,7 @@ internal static class ControlPlaneLoad
     {
         var state = new MeshState();
         var resources = new MeshResources(state);
-        var subscription = new XdsClient(new XdsClientOptions { Endpoint = Endpoint("localhost:1", ServerRootsOfSystem), Node = new XdsNode("n") }).Subscribe(resources.AddressType, resources);
+        var subscription = new XdsClient(new XdsClientOptions { Endpoint = Endpoint("localhost:1", "SYSTEM"), Node = new XdsNode("n") }).Subscribe(resources.AddressType, resources);
         var catalog = new Catalog(MeshResources.AddressTypeUrl);
         Fill(state, workloads, services);
         var updates = Enumerable.Range(0, 20_000).Select(i =>
@@ -210,8 +210,6 @@ internal static class ControlPlaneLoad
         var each = clock.Elapsed.TotalMicroseconds / (updates.Count - 5000);
         Console.WriteLine($"one changed workload among {workloads}, read, checked and published: {each:F1} us, {(GC.GetAllocatedBytesForCurrentThread() - allocated) / (updates.Count - 5000)} octets allocated");
     }
-
-    private const string ServerRootsOfSystem = "SYSTEM";
 
     private static ControlPlaneEndpoint Endpoint(string address, string roots) => new() { Address = new Uri($"https://{address}"), RootCertificates = roots, Token = Token };
 

@@ -81,12 +81,14 @@ static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> va
     }
 
     builder.Services.AddSingleton(environment.LogLevels);
-    builder.Services.AddSingleton<ICertificateAuthority>(services => development
-        ?? (environment.SpiffeAgent is { } agent ? new SpiffeWorkloadApi(new SpiffeWorkloadApiOptions { Endpoint = agent }, TimeProvider.System, logger: services.GetRequiredService<ILogger<SpiffeWorkloadApi>>()) : null)
-        ?? (ICertificateAuthority)new IstioCertificateAuthority(environment.CertificateAuthority!, TimeProvider.System, services.GetRequiredService<ILogger<IstioCertificateAuthority>>()));
+    builder.Services.AddSingleton(services => development ?? Authority(environment, services.GetRequiredService<ILoggerFactory>()));
     builder.Services.AddZtunnel(options => ZtunnelEnvironment.Read(variables, options));
     return builder.Build();
 }
+
+static ICertificateAuthority Authority(ZtunnelEnvironment environment, ILoggerFactory loggers) => environment.SpiffeAgent is { } agent
+    ? new SpiffeWorkloadApi(new SpiffeWorkloadApiOptions { Endpoint = agent }, TimeProvider.System, logger: loggers.CreateLogger<SpiffeWorkloadApi>())
+    : new IstioCertificateAuthority(environment.CertificateAuthority!, TimeProvider.System, loggers.CreateLogger<IstioCertificateAuthority>());
 
 static async Task<int> FailAsync(IEnumerable<string> errors)
 {

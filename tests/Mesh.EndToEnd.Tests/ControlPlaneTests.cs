@@ -80,10 +80,9 @@ public sealed class ControlPlaneTests
         int Count(string name) => report.RootElement.GetProperty(name).GetInt32();
     }
 
-    [RequiresNamespaces]
+    [Fact]
     public async Task Without_its_control_plane_a_ztunnel_is_not_ready_and_says_why()
     {
-        using var network = new TemporaryDirectory();
         await using var ztunnel = Peer.Start(
             new Dictionary<string, string>
             {

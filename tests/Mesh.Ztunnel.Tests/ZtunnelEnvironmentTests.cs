@@ -1,4 +1,5 @@
 using System.Net;
+using Mesh.Testing;
 using Mesh.Ztunnel.Telemetry;
 using Microsoft.Extensions.Logging;
 
@@ -123,6 +124,13 @@ public sealed class ZtunnelEnvironmentTests
     [InlineData("999999999d", -1)]
     public void Durations_are_read_as_ztunnel_writes_them(string text, int milliseconds) =>
         Assert.Equal(milliseconds, Core.Configuration.DurationText.TryParse(text, out var duration) ? duration.TotalMilliseconds : -1);
+
+    [Fact]
+    public void The_guide_lists_each_setting_as_it_is()
+    {
+        var guide = File.ReadLines(Path.Combine(Repository.Root, "docs", "ztunnel.md")).SkipWhile(line => line != "| setting | default | meaning |").Skip(2).TakeWhile(line => line.Length > 0);
+        Assert.Equal(ZtunnelEnvironment.Settings.Select(setting => $"| {string.Join(", ", setting.Name.Split(", ").Select(name => $"`{name}`"))} | {setting.Default} | {setting.Meaning} |"), guide);
+    }
 
     private static ZtunnelEnvironment Read(params (string Name, string Value)[] settings)
     {

@@ -31,32 +31,25 @@ internal static class ControlPlaneCommand
     private static readonly Option<string[]> Names = new("--name") { Description = "DNS name or IP address that clients call it by; several are allowed", DefaultValueFactory = _ => ["localhost", "127.0.0.1"] };
     private static readonly Option<string> MaxLifetime = new("--max-certificate-lifetime") { Description = "longest lifetime of a certificate", DefaultValueFactory = _ => "24h" };
 
-    public static Command Create()
-    {
-        var command = new Command("control-plane", "serve workloads, services, policies and certificates from files, over xDS; edits take effect while running") { Config, Listen, Names, MaxLifetime };
-        command.SetAction(async (parsed, cancellationToken) =>
+    public static Command Create() => Tool.Of(
+        "control-plane",
+        "serve workloads, services, policies and certificates from files, over xDS; edits take effect while running",
+        [Config, Listen, Names, MaxLifetime],
+        async (parsed, stop) =>
         {
             try
             {
-                await RunAsync(parsed, cancellationToken);
-                return 0;
+                await RunAsync(parsed, stop);
             }
             catch (ConfigurationException e)
             {
-                foreach (var diagnostic in e.Diagnostics)
-                {
-                    await parsed.InvocationConfiguration.Error.WriteLineAsync(diagnostic.ToString());
-                }
+                throw new ToolException(string.Join("; ", e.Diagnostics), e);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException or CertificateAuthorityException)
             {
-                await parsed.InvocationConfiguration.Error.WriteLineAsync(e.Message);
+                throw new ToolException(e.Message, e);
             }
-
-            return 1;
         });
-        return command;
-    }
 
     private static async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {

@@ -30,23 +30,14 @@ public static class SpiffeTls
         ArgumentNullException.ThrowIfNull(time);
         aliases ??= TrustDomainAliases.None;
         var own = certificate.Identity.TrustDomain;
-        return new SslServerAuthenticationOptions
-        {
-            ServerCertificateContext = certificate.TlsContext,
-            ClientCertificateRequired = true,
-            EnabledSslProtocols = SslProtocols.Tls13,
-            ApplicationProtocols = [SslApplicationProtocol.Http2],
-            AllowTlsResume = false,
-            AllowRenegotiation = false,
-            EncryptionPolicy = EncryptionPolicy.RequireEncryption,
-            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-            CertificateChainPolicy = ChainPolicy(aliases.RootsOfAllNames(trust, own, own), ClientAuthentication, time),
-            CipherSuitesPolicy = Suites(),
-            RemoteCertificateValidationCallback = (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, id => aliases.RootsOf(trust, own, id.TrustDomain), trust.RevocationLists, peer, id =>
+        return Server(
+            certificate.TlsContext,
+            aliases.RootsOfAllNames(trust, own, own),
+            time,
+            (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, id => aliases.RootsOf(trust, own, id.TrustDomain), trust.RevocationLists, peer, id =>
                 aliases.AreSame(own, own, id.TrustDomain)
                     ? null
-                    : (PeerRejection.WrongTrustDomain, $"peer identity {id} is not of the trust domain {own}{AliasText(aliases)}")),
-        };
+                    : (PeerRejection.WrongTrustDomain, $"peer identity {id} is not of the trust domain {own}{AliasText(aliases)}")));
     }
 
     /// <summary>Options for the connecting side: the server must be one of <paramref name="expected"/>, under any alias.</summary>
@@ -98,7 +89,17 @@ public static class SpiffeTls
         ArgumentNullException.ThrowIfNull(server);
         ArgumentNullException.ThrowIfNull(trust);
         ArgumentNullException.ThrowIfNull(time);
-        return new SslServerAuthenticationOptions
+        return Server(
+            server,
+            trust.TrustDomains.SelectMany(trustDomain => trust.RootsOf(trustDomain)).Distinct(),
+            time,
+            (_, leaf, chain, _) => leaf is null
+                || Verify(leaf as X509Certificate2, chain, id => trust.RootsOf(id.TrustDomain), trust.RevocationLists, new PeerVerification(), _ => null));
+    }
+
+    // A certificate is asked for in any case; whether there must be one, the callback says.
+    private static SslServerAuthenticationOptions Server(
+        SslStreamCertificateContext server, IEnumerable<X509Certificate2> roots, TimeProvider time, RemoteCertificateValidationCallback verify) => new()
         {
             ServerCertificateContext = server,
             ClientCertificateRequired = true,
@@ -108,12 +109,10 @@ public static class SpiffeTls
             AllowRenegotiation = false,
             EncryptionPolicy = EncryptionPolicy.RequireEncryption,
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-            CertificateChainPolicy = ChainPolicy(trust.TrustDomains.SelectMany(trustDomain => trust.RootsOf(trustDomain)).Distinct(), ClientAuthentication, time),
+            CertificateChainPolicy = ChainPolicy(roots, ClientAuthentication, time),
             CipherSuitesPolicy = Suites(),
-            RemoteCertificateValidationCallback = (_, leaf, chain, _) => leaf is null
-                || Verify(leaf as X509Certificate2, chain, id => trust.RootsOf(id.TrustDomain), trust.RevocationLists, new PeerVerification(), _ => null),
+            RemoteCertificateValidationCallback = verify,
         };
-    }
 
     // The order is that of the question a reader asks: who are you, may you be here, who says so. All must hold, so it costs no safety.
     private static bool Verify(

@@ -21,7 +21,7 @@ public enum XdsDemand
     /// <summary>The server says that there is none.</summary>
     Absent = 1,
 
-    /// <summary>The server has not answered in the time allowed.</summary>
+    /// <summary>The server has not answered in the time allowed; or so many questions are without an answer that this one was not asked.</summary>
     Unanswered = 2,
 }
 

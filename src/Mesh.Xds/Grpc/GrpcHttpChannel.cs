@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using Google.Protobuf;
@@ -14,6 +13,9 @@ namespace Mesh.Xds.Grpc;
 internal sealed class GrpcHttpChannel(HttpMessageInvoker http, Uri address, TimeProvider time, int maxMessageSize) : IGrpcChannel
 {
     private const string ContentType = "application/grpc";
+
+    /// <summary>The requests' content type.</summary>
+    internal static readonly MediaTypeHeaderValue RequestContentType = new(ContentType);
 
     public async Task<TResponse> CallAsync<TRequest, TResponse>(GrpcMethod<TRequest, TResponse> method, TRequest request, GrpcCallOptions options, CancellationToken cancellationToken)
         where TRequest : class, IMessage
@@ -102,7 +104,6 @@ internal sealed class GrpcHttpChannel(HttpMessageInvoker http, Uri address, Time
     // The outermost message often says only that there is a further one.
     private static string Messages(Exception fault)
     {
-        Debug.Assert(fault is not null);
         var messages = new List<string>();
         for (var inner = fault; inner is not null; inner = inner.InnerException)
         {
@@ -114,7 +115,4 @@ internal sealed class GrpcHttpChannel(HttpMessageInvoker http, Uri address, Time
 
         return string.Join(": ", messages);
     }
-
-    /// <summary>The requests' content type.</summary>
-    internal static readonly MediaTypeHeaderValue RequestContentType = new(ContentType);
 }

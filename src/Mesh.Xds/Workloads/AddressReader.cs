@@ -78,19 +78,19 @@ internal sealed class AddressReader
             {
                 Wire.TunnelProtocol.None => CoreTunnelProtocol.None,
                 Wire.TunnelProtocol.Hbone => CoreTunnelProtocol.Hbone,
-                _ => Unknown(faults, "tunnel_protocol", wire.TunnelProtocol, "NONE (0) and HBONE (1)", CoreTunnelProtocol.None),
+                _ => faults.Unknown("tunnel_protocol", wire.TunnelProtocol, "NONE (0) and HBONE (1)", CoreTunnelProtocol.None),
             },
             NetworkMode = wire.NetworkMode switch
             {
                 Wire.NetworkMode.Standard => CoreNetworkMode.Standard,
                 Wire.NetworkMode.HostNetwork => CoreNetworkMode.HostNetwork,
-                _ => Unknown(faults, "network_mode", wire.NetworkMode, "STANDARD (0) and HOST_NETWORK (1)", CoreNetworkMode.Standard),
+                _ => faults.Unknown("network_mode", wire.NetworkMode, "STANDARD (0) and HOST_NETWORK (1)", CoreNetworkMode.Standard),
             },
             Status = wire.Status switch
             {
                 Wire.WorkloadStatus.Healthy => CoreWorkloadStatus.Healthy,
                 Wire.WorkloadStatus.Unhealthy => CoreWorkloadStatus.Unhealthy,
-                _ => Unknown(faults, "status", wire.Status, "HEALTHY (0) and UNHEALTHY (1)", CoreWorkloadStatus.Unhealthy),
+                _ => faults.Unknown("status", wire.Status, "HEALTHY (0) and UNHEALTHY (1)", CoreWorkloadStatus.Unhealthy),
             },
             Waypoint = ReadGateway(wire.Waypoint, "waypoint", faults),
             NetworkGateway = ReadGateway(wire.NetworkGateway, "network_gateway", faults),
@@ -142,7 +142,7 @@ internal sealed class AddressReader
                 Wire.IPFamilies.Ipv4Only => CoreIPFamilies.IPv4Only,
                 Wire.IPFamilies.Ipv6Only => CoreIPFamilies.IPv6Only,
                 Wire.IPFamilies.Dual => CoreIPFamilies.Dual,
-                _ => Unknown(faults, "ip_families", wire.IpFamilies, "AUTOMATIC (0) to DUAL (3)", CoreIPFamilies.Automatic),
+                _ => faults.Unknown("ip_families", wire.IpFamilies, "AUTOMATIC (0) to DUAL (3)", CoreIPFamilies.Automatic),
             },
             Canonical = wire.Canonical,
             Visibility = wire.Visibility is Wire.Service.Types.Visibility.Namespace ? ServiceVisibility.Namespace : ServiceVisibility.Public,
@@ -324,13 +324,13 @@ internal sealed class AddressReader
             Wire.LoadBalancing.Types.Mode.Strict => LoadBalancingMode.Strict,
             Wire.LoadBalancing.Types.Mode.Failover => LoadBalancingMode.Failover,
             Wire.LoadBalancing.Types.Mode.Passthrough => LoadBalancingMode.Passthrough,
-            _ => Unknown(faults, "load_balancing.mode", wire.Mode, "UNSPECIFIED_MODE (0) to PASSTHROUGH (3)", LoadBalancingMode.Standard),
+            _ => faults.Unknown("load_balancing.mode", wire.Mode, "UNSPECIFIED_MODE (0) to PASSTHROUGH (3)", LoadBalancingMode.Standard),
         };
         var health = wire.HealthPolicy switch
         {
             Wire.LoadBalancing.Types.HealthPolicy.OnlyHealthy => HealthPolicy.OnlyHealthy,
             Wire.LoadBalancing.Types.HealthPolicy.AllowAll => HealthPolicy.AllowAll,
-            _ => Unknown(faults, "load_balancing.health_policy", wire.HealthPolicy, "ONLY_HEALTHY (0) and ALLOW_ALL (1)", HealthPolicy.OnlyHealthy),
+            _ => faults.Unknown("load_balancing.health_policy", wire.HealthPolicy, "ONLY_HEALTHY (0) and ALLOW_ALL (1)", HealthPolicy.OnlyHealthy),
         };
         return new CoreLoadBalancing(mode, [.. wire.RoutingPreference.Select(scope => ReadScope(scope, faults))], health);
     }
@@ -343,7 +343,7 @@ internal sealed class AddressReader
         Wire.LoadBalancing.Types.Scope.Node => RoutingScope.Node,
         Wire.LoadBalancing.Types.Scope.Cluster => RoutingScope.Cluster,
         Wire.LoadBalancing.Types.Scope.Network => RoutingScope.Network,
-        _ => Unknown(faults, "load_balancing.routing_preference", wire, "REGION (1) to NETWORK (6)", RoutingScope.Region),
+        _ => faults.Unknown("load_balancing.routing_preference", wire, "REGION (1) to NETWORK (6)", RoutingScope.Region),
     };
 
     private static ApplicationTunnel? ReadApplicationTunnel(Wire.ApplicationTunnel? wire, Faults faults)
@@ -363,15 +363,8 @@ internal sealed class AddressReader
         {
             Wire.ApplicationTunnel.Types.Protocol.None => ApplicationTunnelProtocol.None,
             Wire.ApplicationTunnel.Types.Protocol.Proxy => ApplicationTunnelProtocol.Proxy,
-            _ => Unknown(faults, "application_tunnel.protocol", wire.Protocol, "NONE (0) and PROXY (1)", ApplicationTunnelProtocol.None),
+            _ => faults.Unknown("application_tunnel.protocol", wire.Protocol, "NONE (0) and PROXY (1)", ApplicationTunnelProtocol.None),
         };
         return new ApplicationTunnel(protocol, wire.Port == 0 ? null : (int)wire.Port);
-    }
-
-    private static T Unknown<TWire, T>(Faults faults, string field, TWire value, string allowed, T standIn)
-        where TWire : struct, Enum
-    {
-        faults.Add(field, $"is {value}; allowed are {allowed}");
-        return standIn;
     }
 }

@@ -57,13 +57,13 @@ internal static class AuthorizationReader
                 Wire.Scope.Global => AuthorizationScope.Global,
                 Wire.Scope.Namespace => AuthorizationScope.Namespace,
                 Wire.Scope.WorkloadSelector => AuthorizationScope.WorkloadSelector,
-                _ => Unknown(faults, "scope", wire.Scope, "GLOBAL (0), NAMESPACE (1) and WORKLOAD_SELECTOR (2)", AuthorizationScope.Namespace),
+                _ => faults.Unknown("scope", wire.Scope, "GLOBAL (0), NAMESPACE (1) and WORKLOAD_SELECTOR (2)", AuthorizationScope.Namespace),
             },
             Action = wire.Action switch
             {
                 Wire.Action.Allow => AuthorizationAction.Allow,
                 Wire.Action.Deny => AuthorizationAction.Deny,
-                _ => Unknown(faults, "action", wire.Action, "ALLOW (0) and DENY (1)", AuthorizationAction.Deny),
+                _ => faults.Unknown("action", wire.Action, "ALLOW (0) and DENY (1)", AuthorizationAction.Deny),
             },
             Rules = [.. wire.Rules.Select((rule, index) => Read(rule, $"rules[{index}]", mayBeUnknown, faults))],
             DryRun = wire.DryRun,
@@ -226,12 +226,5 @@ internal static class AuthorizationReader
 
             return ports.DrainToImmutable();
         }
-    }
-
-    private static T Unknown<TWire, T>(Faults faults, string field, TWire value, string allowed, T standIn)
-        where TWire : struct, Enum
-    {
-        faults.Add(field, $"is {value}; allowed are {allowed}");
-        return standIn;
     }
 }

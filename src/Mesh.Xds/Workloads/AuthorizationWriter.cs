@@ -69,6 +69,9 @@ internal static class AuthorizationWriter
             case MatchAttribute.NotNamespaces:
                 wire.NotNamespaces.Add(new Wire.StringMatch());
                 break;
+            case MatchAttribute.Principals:
+                wire.Principals.Add(new Wire.StringMatch());
+                break;
             case MatchAttribute.NotPrincipals:
                 wire.NotPrincipals.Add(new Wire.StringMatch());
                 break;
@@ -90,21 +93,16 @@ internal static class AuthorizationWriter
             case MatchAttribute.NotDestinationPorts:
                 wire.NotDestinationPorts.Add(IPEndPoint.MaxPort + 1);
                 break;
-            default:
-                // A service account has no form that cannot be read.
-                if (attribute is MatchAttribute.ServiceAccounts)
-                {
-                    wire.ServiceAccounts.Clear();
-                }
-                else if (attribute is MatchAttribute.NotServiceAccounts)
-                {
-                    wire.NotServiceAccounts.Clear();
-                }
 
+            // A service account has no form that cannot be read, an unknown attribute has none at all.
+            case MatchAttribute.ServiceAccounts:
+                wire.ServiceAccounts.Clear();
+                goto default;
+            case MatchAttribute.NotServiceAccounts:
+                wire.NotServiceAccounts.Clear();
+                goto default;
+            default:
                 wire.Extensions.Add(new Extension { Name = "unreadable" });
-                break;
-            case MatchAttribute.Principals:
-                wire.Principals.Add(new Wire.StringMatch());
                 break;
         }
     }

@@ -21,5 +21,13 @@ internal sealed class Faults
         }
     }
 
+    /// <summary>Notes a value of an enumeration that is not known, and answers what stands in for it.</summary>
+    public T Unknown<TWire, T>(string field, TWire value, string allowed, T standIn)
+        where TWire : struct, Enum
+    {
+        Add(field, $"is {value}; allowed are {allowed}");
+        return standIn;
+    }
+
     public override string ToString() => string.Join(", ", _texts);
 }
