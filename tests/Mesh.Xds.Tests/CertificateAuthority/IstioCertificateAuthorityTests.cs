@@ -289,7 +289,7 @@ public sealed class IstioCertificateAuthorityTests : IAsyncLifetime
     public async Task An_identity_that_is_refused_leaves_the_others_unharmed_and_is_asked_for_again()
     {
         await _server.AuthorityAsync("sign", new JsonObject { ["refuse"] = new JsonObject { [Web.ToString()] = Reason } });
-        var time = new FakeTimeProvider(DateTimeOffset.UtcNow);
+        var time = StandingClock();
         using var authority = Authority();
         await using var certificates = new WorkloadCertificates(authority, time: time);
 
@@ -304,7 +304,7 @@ public sealed class IstioCertificateAuthorityTests : IAsyncLifetime
     [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
     public async Task At_half_of_its_lifetime_a_certificate_is_renewed_and_the_old_one_serves_while_that_fails()
     {
-        var time = new FakeTimeProvider(DateTimeOffset.UtcNow);
+        var time = StandingClock();
         using var authority = Authority();
         await using var certificates = new WorkloadCertificates(authority, time: time);
         var changes = 0;
@@ -379,6 +379,9 @@ public sealed class IstioCertificateAuthorityTests : IAsyncLifetime
 
         await Assert.ThrowsAsync<ObjectDisposedException>(() => authority.IssueAsync(Web, default));
     }
+
+    // A minute ahead: the authority's clock goes on, and what it issues in its next second must be valid by this one.
+    private static FakeTimeProvider StandingClock() => new(DateTimeOffset.UtcNow.AddMinutes(1));
 
     private IstioCertificateAuthority Authority(
         bool impersonate = true, TimeSpan? lifetime = null, TimeSpan? timeout = null, Func<ControlPlaneEndpoint, ControlPlaneEndpoint>? change = null) => new(new IstioCertificateAuthorityOptions
