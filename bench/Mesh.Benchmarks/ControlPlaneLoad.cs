@@ -329,8 +329,9 @@ internal static class ControlPlaneLoad
                 RedirectStandardOutput = true,
             };
 
-            // As the image has it.
-            start.Environment.TryAdd("DOTNET_GCgen0size", "0x200000");
+            // As the executable has it (Mesh.Ztunnel.csproj).
+            start.Environment.TryAdd("DOTNET_GCGen0MaxBudget", "0x100000");
+            start.Environment.TryAdd("DOTNET_GCGen1MaxBudget", "0x100000");
             return Process.Start(start)!;
         }
 

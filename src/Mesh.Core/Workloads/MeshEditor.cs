@@ -8,9 +8,9 @@ public sealed class MeshEditor
 {
     private readonly MeshSnapshot _before;
     private readonly ImmutableDictionary<string, Workload>.Builder _workloadsByUid;
-    private readonly ImmutableDictionary<NetworkAddress, ImmutableArray<Workload>>.Builder _workloadsByAddress;
-    private readonly ImmutableDictionary<WorkloadName, ImmutableArray<Workload>>.Builder _workloadsByName;
-    private readonly ImmutableDictionary<NamespacedHostname, ImmutableArray<Workload>>.Builder _workloadsByHostname;
+    private readonly ImmutableDictionary<NetworkAddress, ImmutableArray<string>>.Builder _uidsByAddress;
+    private readonly ImmutableDictionary<WorkloadName, ImmutableArray<string>>.Builder _uidsByName;
+    private readonly ImmutableDictionary<NamespacedHostname, ImmutableArray<string>>.Builder _uidsByHostname;
     private readonly ImmutableDictionary<NamespacedHostname, ServiceEndpoints>.Builder _endpoints;
     private readonly Dictionary<NamespacedHostname, ImmutableDictionary<string, Workload>.Builder> _editedEndpoints = [];
     private readonly ImmutableDictionary<NamespacedHostname, Service>.Builder _servicesByKey;
@@ -21,14 +21,17 @@ public sealed class MeshEditor
     private readonly HashSet<string> _removedPolicies = [];
     private readonly HashSet<string> _touchedWorkloads = [];
     private readonly HashSet<NamespacedHostname> _touchedServices = [];
+    private readonly IComparer<string> _byPreference;
 
     internal MeshEditor(MeshSnapshot before)
     {
         _before = before;
+        _byPreference = Comparer<string>.Create((one, other) =>
+            Preference(_workloadsByUid![one]).CompareTo(Preference(_workloadsByUid[other])) is not 0 and var difference ? difference : string.CompareOrdinal(one, other));
         _workloadsByUid = before.WorkloadsByUid.ToBuilder();
-        _workloadsByAddress = before.WorkloadsByAddress.ToBuilder();
-        _workloadsByName = before.WorkloadsByName.ToBuilder();
-        _workloadsByHostname = before.WorkloadsByHostname.ToBuilder();
+        _uidsByAddress = before.UidsByAddress.ToBuilder();
+        _uidsByName = before.UidsByName.ToBuilder();
+        _uidsByHostname = before.UidsByHostname.ToBuilder();
         _endpoints = before.Endpoints.ToBuilder();
         _servicesByKey = before.ServicesByKey.ToBuilder();
         _servicesByVip = before.ServicesByVip.ToBuilder();
@@ -42,19 +45,28 @@ public sealed class MeshEditor
     public void Upsert(Workload workload)
     {
         ArgumentNullException.ThrowIfNull(workload);
-        RemoveWorkload(workload.Uid);
-        _workloadsByUid.Add(workload.Uid, workload);
+        var before = _workloadsByUid.GetValueOrDefault(workload.Uid);
+        _workloadsByUid[workload.Uid] = workload;
         _touchedWorkloads.Add(workload.Uid);
-        Add(_workloadsByName, new WorkloadName(workload.Namespace, workload.Name), workload);
-        if (workload.Hostname.Length > 0)
+        if (before is null)
         {
-            Add(_workloadsByHostname, new NamespacedHostname(workload.Namespace, workload.Hostname), workload);
+            Index(workload);
         }
-
-        foreach (var address in AddressesOf(workload))
+        else
         {
-            var owners = _workloadsByAddress.GetValueOrDefault(address, []);
-            _workloadsByAddress[address] = owners.IsEmpty ? [workload] : [.. owners.Add(workload).OrderBy(Preference)];
+            if (!IsFoundAlike(before, workload))
+            {
+                Unindex(before);
+                Index(workload);
+            }
+
+            foreach (var service in before.Services.Keys)
+            {
+                if (!workload.Services.ContainsKey(service))
+                {
+                    EndpointsOf(service).Remove(workload.Uid);
+                }
+            }
         }
 
         foreach (var service in workload.Services.Keys)
@@ -73,17 +85,7 @@ public sealed class MeshEditor
         }
 
         _touchedWorkloads.Add(uid);
-        Remove(_workloadsByName, new WorkloadName(workload.Namespace, workload.Name), workload);
-        if (workload.Hostname.Length > 0)
-        {
-            Remove(_workloadsByHostname, new NamespacedHostname(workload.Namespace, workload.Hostname), workload);
-        }
-
-        foreach (var address in AddressesOf(workload))
-        {
-            Remove(_workloadsByAddress, address, workload);
-        }
-
+        Unindex(workload);
         foreach (var service in workload.Services.Keys)
         {
             EndpointsOf(service).Remove(uid);
@@ -175,9 +177,9 @@ public sealed class MeshEditor
         return new MeshSnapshot
         {
             WorkloadsByUid = _workloadsByUid.ToImmutable(),
-            WorkloadsByAddress = _workloadsByAddress.ToImmutable(),
-            WorkloadsByName = _workloadsByName.ToImmutable(),
-            WorkloadsByHostname = _workloadsByHostname.ToImmutable(),
+            UidsByAddress = _uidsByAddress.ToImmutable(),
+            UidsByName = _uidsByName.ToImmutable(),
+            UidsByHostname = _uidsByHostname.ToImmutable(),
             Endpoints = _endpoints.ToImmutable(),
             ServicesByKey = _servicesByKey.ToImmutable(),
             ServicesByVip = _servicesByVip.ToImmutable(),
@@ -187,6 +189,47 @@ public sealed class MeshEditor
         };
     }
 
+    // What is found first does not depend on what came first.
+    private void Index(Workload workload)
+    {
+        AddUid(_uidsByName, NameOf(workload), workload.Uid, StringComparer.Ordinal);
+        if (workload.Hostname.Length > 0)
+        {
+            AddUid(_uidsByHostname, HostnameOf(workload), workload.Uid, StringComparer.Ordinal);
+        }
+
+        foreach (var address in AddressesOf(workload))
+        {
+            AddUid(_uidsByAddress, address, workload.Uid, _byPreference);
+        }
+    }
+
+    private void Unindex(Workload workload)
+    {
+        Remove(_uidsByName, NameOf(workload), workload.Uid);
+        if (workload.Hostname.Length > 0)
+        {
+            Remove(_uidsByHostname, HostnameOf(workload), workload.Uid);
+        }
+
+        foreach (var address in AddressesOf(workload))
+        {
+            Remove(_uidsByAddress, address, workload.Uid);
+        }
+    }
+
+    private static bool IsFoundAlike(Workload one, Workload other) =>
+        NameOf(one) == NameOf(other)
+        && one.Hostname == other.Hostname
+        && one.Network == other.Network
+        && one.NetworkMode == other.NetworkMode
+        && one.Addresses.SequenceEqual(other.Addresses)
+        && Preference(one) == Preference(other);
+
+    private static WorkloadName NameOf(Workload workload) => new(workload.Namespace, workload.Name);
+
+    private static NamespacedHostname HostnameOf(Workload workload) => new(workload.Namespace, workload.Hostname);
+
     private static IEnumerable<NetworkAddress> AddressesOf(Workload workload) => workload.NetworkMode is NetworkMode.HostNetwork
         ? []
         : workload.Addresses.Select(address => new NetworkAddress(workload.Network, address)).Distinct();
@@ -195,14 +238,16 @@ public sealed class MeshEditor
     private static int Preference(Workload workload) =>
         (workload.Uid.Contains("//Pod/", StringComparison.Ordinal) ? 0 : 2) + (workload.Protocol is TunnelProtocol.Hbone ? 0 : 1);
 
+    private static void AddUid<TKey>(ImmutableDictionary<TKey, ImmutableArray<string>>.Builder index, TKey key, string uid, IComparer<string> order)
+        where TKey : notnull => index[key] = index.TryGetValue(key, out var others) ? others.Add(uid).Sort(order) : [uid];
+
     private static void Add<TKey, TValue>(ImmutableDictionary<TKey, ImmutableArray<TValue>>.Builder index, TKey key, TValue value)
         where TKey : notnull => index[key] = index.GetValueOrDefault(key, []).Add(value);
 
     private static void Remove<TKey, TValue>(ImmutableDictionary<TKey, ImmutableArray<TValue>>.Builder index, TKey key, TValue value)
         where TKey : notnull
-        where TValue : class
     {
-        var left = index[key].RemoveAll(one => ReferenceEquals(one, value));
+        var left = index[key].Remove(value);
         if (left.IsEmpty)
         {
             index.Remove(key);

@@ -11,11 +11,12 @@ public sealed class MeshSnapshot
 
     internal ImmutableDictionary<string, Workload> WorkloadsByUid { get; init; } = ImmutableDictionary<string, Workload>.Empty;
 
-    internal ImmutableDictionary<NetworkAddress, ImmutableArray<Workload>> WorkloadsByAddress { get; init; } = ImmutableDictionary<NetworkAddress, ImmutableArray<Workload>>.Empty;
+    // UIDs, not workloads: most changes leave what a workload is found by as it is, and then these.
+    internal ImmutableDictionary<NetworkAddress, ImmutableArray<string>> UidsByAddress { get; init; } = ImmutableDictionary<NetworkAddress, ImmutableArray<string>>.Empty;
 
-    internal ImmutableDictionary<WorkloadName, ImmutableArray<Workload>> WorkloadsByName { get; init; } = ImmutableDictionary<WorkloadName, ImmutableArray<Workload>>.Empty;
+    internal ImmutableDictionary<WorkloadName, ImmutableArray<string>> UidsByName { get; init; } = ImmutableDictionary<WorkloadName, ImmutableArray<string>>.Empty;
 
-    internal ImmutableDictionary<NamespacedHostname, ImmutableArray<Workload>> WorkloadsByHostname { get; init; } = ImmutableDictionary<NamespacedHostname, ImmutableArray<Workload>>.Empty;
+    internal ImmutableDictionary<NamespacedHostname, ImmutableArray<string>> UidsByHostname { get; init; } = ImmutableDictionary<NamespacedHostname, ImmutableArray<string>>.Empty;
 
     internal ImmutableDictionary<NamespacedHostname, ServiceEndpoints> Endpoints { get; init; } = ImmutableDictionary<NamespacedHostname, ServiceEndpoints>.Empty;
 
@@ -47,12 +48,12 @@ public sealed class MeshSnapshot
     /// <summary>The workload with a UID; null when there is none.</summary>
     public Workload? FindWorkload(string uid) => WorkloadsByUid.GetValueOrDefault(uid);
 
-    /// <summary>The workload that owns an address; null when there is none. Of several, pods go first, then those that take HBONE (ztunnel §5.8).</summary>
+    /// <summary>The workload that owns an address; null when there is none. Of several, pods go first, then those that take HBONE (ztunnel §5.8), then the order of UIDs.</summary>
     /// <remarks>Workloads on the host's network do not own their addresses and are not found.</remarks>
-    public Workload? FindWorkload(NetworkAddress address) => First(WorkloadsByAddress.GetValueOrDefault(address));
+    public Workload? FindWorkload(NetworkAddress address) => First(UidsByAddress.GetValueOrDefault(address));
 
     /// <summary>The workload with a host name of its own; null when there is none.</summary>
-    public Workload? FindWorkload(NamespacedHostname hostname) => First(WorkloadsByHostname.GetValueOrDefault(hostname));
+    public Workload? FindWorkload(NamespacedHostname hostname) => First(UidsByHostname.GetValueOrDefault(hostname));
 
     /// <summary>The workload of a pod, by what its node knows of it; null when there is none (ztunnel §0).</summary>
     /// <param name="ns">The Kubernetes namespace.</param>
@@ -61,13 +62,14 @@ public sealed class MeshSnapshot
     /// <param name="node">The node that it must run on; null for any.</param>
     public Workload? FindWorkload(string ns, string name, string serviceAccount, string? node)
     {
-        if (!WorkloadsByName.TryGetValue(new WorkloadName(ns, name), out var candidates))
+        if (!UidsByName.TryGetValue(new WorkloadName(ns, name), out var uids))
         {
             return null;
         }
 
-        foreach (var candidate in candidates)
+        foreach (var uid in uids)
         {
+            var candidate = WorkloadsByUid[uid];
             if (candidate.ServiceAccount == serviceAccount && (node is null || candidate.Node == node))
             {
                 return candidate;
@@ -151,7 +153,7 @@ public sealed class MeshSnapshot
         return FindWorkload(address) is { } workload ? (workload, null) : (null, FindService(address, clientNamespace));
     }
 
-    private static Workload? First(ImmutableArray<Workload> workloads) => workloads.IsDefaultOrEmpty ? null : workloads[0];
+    private Workload? First(ImmutableArray<string> uids) => uids.IsDefaultOrEmpty ? null : WorkloadsByUid[uids[0]];
 
     private static Service? Best(ImmutableArray<Service> candidates, string clientNamespace)
     {

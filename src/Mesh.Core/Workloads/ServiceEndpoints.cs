@@ -10,7 +10,8 @@ internal sealed class ServiceEndpoints(ImmutableDictionary<string, Workload> byU
     // As many kinds of source as one program may reasonably act for: the ports of a service, seen from a few places.
     private const int MaxRemembered = 64;
 
-    private readonly ConcurrentDictionary<EndpointQuery, EndpointGroup> _groups = new();
+    // Made for the first question: most services of a mesh are never asked for on this node.
+    private ConcurrentDictionary<EndpointQuery, EndpointGroup>? _groups;
 
     public static readonly ServiceEndpoints None = new(ImmutableDictionary<string, Workload>.Empty);
 
@@ -24,16 +25,17 @@ internal sealed class ServiceEndpoints(ImmutableDictionary<string, Workload> byU
             return EndpointGroup.Empty;
         }
 
-        if (_groups.TryGetValue(query, out var known))
+        var groups = LazyInitializer.EnsureInitialized(ref _groups);
+        if (groups.TryGetValue(query, out var known))
         {
             return known;
         }
 
-        if (_groups.Count >= MaxRemembered)
+        if (groups.Count >= MaxRemembered)
         {
-            _groups.Clear();
+            groups.Clear();
         }
 
-        return _groups[query] = EndpointGroup.Of(byUid.Values, query, excluded: null);
+        return groups[query] = EndpointGroup.Of(byUid.Values, query, excluded: null);
     }
 }

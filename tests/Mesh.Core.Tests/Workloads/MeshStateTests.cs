@@ -191,9 +191,9 @@ public sealed class MeshStateTests(ITestOutputHelper output)
     private static void AssertSame(MeshSnapshot expected, MeshSnapshot actual)
     {
         Assert.Equal(expected.WorkloadsByUid.OrderBy(pair => pair.Key), actual.WorkloadsByUid.OrderBy(pair => pair.Key));
-        AssertSameIndex(expected.WorkloadsByAddress, actual.WorkloadsByAddress);
-        AssertSameIndex(expected.WorkloadsByName, actual.WorkloadsByName);
-        AssertSameIndex(expected.WorkloadsByHostname, actual.WorkloadsByHostname);
+        AssertSameIndex(expected.UidsByAddress, actual.UidsByAddress);
+        AssertSameIndex(expected.UidsByName, actual.UidsByName);
+        AssertSameIndex(expected.UidsByHostname, actual.UidsByHostname);
         AssertSameIndex(expected.ServicesByVip, actual.ServicesByVip);
         AssertSameIndex(expected.ServicesByHostname, actual.ServicesByHostname);
         AssertSameIndex(EndpointsOf(expected), EndpointsOf(actual));
