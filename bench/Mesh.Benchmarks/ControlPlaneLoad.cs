@@ -32,7 +32,8 @@ internal static class ControlPlaneLoad
     private const int Clients = 1000;
     private static readonly IPAddress Source = IPAddress.Parse("127.66.0.1");
     private static readonly IPAddress Destination = IPAddress.Parse("127.66.0.2");
-    private static readonly TimeSpan Watched = TimeSpan.FromSeconds(15);
+    private const int Rounds = 5;
+    private static readonly TimeSpan Watched = TimeSpan.FromSeconds(4);
 
     /// <param name="parts">What to measure: ztunnel, update, clients; all when there are none.</param>
     public static async Task ReportAsync(IReadOnlyCollection<string> parts)
@@ -84,9 +85,8 @@ internal static class ControlPlaneLoad
         Console.WriteLine($"ready {ready.TotalMilliseconds:F0} {(GC.GetTotalMemory(forceFullCollection: true) - before) / count} {count}");
         while (await Console.In.ReadLineAsync() is { } line && line != "quit")
         {
-            // The longest pause of the collector, and how many changes have come.
-            var info = GC.GetGCMemoryInfo(GCKind.Any);
-            Console.WriteLine($"gc {GC.GetTotalPauseDuration().TotalMilliseconds:F1} {GC.CollectionCount(0)} {GC.CollectionCount(2)} {info.HeapSizeBytes / 1_000_000}");
+            // How long the collector has stopped the process, and how often.
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"gc {GC.GetTotalPauseDuration().TotalMilliseconds:F1} {GC.CollectionCount(0)}"));
         }
 
         await host.StopAsync();
@@ -128,7 +128,7 @@ internal static class ControlPlaneLoad
             // Not on this thread, which may be the one that polls the sockets.
             var time = TimeSpan.FromSeconds(double.Parse(line, CultureInfo.InvariantCulture));
             var (p50, p999, max) = await Task.Factory.StartNew(() => Ping(client, time), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"p50 {p50:F0} us, p99.9 {p999:F0} us, longest {max / 1000:F1} ms"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{p50:F0} {p999:F0} {max / 1000:F1}"));
         }
     }
 
@@ -140,18 +140,38 @@ internal static class ControlPlaneLoad
         Console.WriteLine($"{workloads} workloads, {services} services: ztunnel ready {ready[1]} ms after its start, {ready[2]} octets for each of them, ztunnel and all");
 
         using var pings = served.Start("control-plane-pings");
-        await AskAsync(pings, "2");
-        var still = await AskAsync(pings, $"{Watched.TotalSeconds}");
-        var before = (await AskAsync(ztunnel, "gc")).Split(' ');
-        using var stop = new CancellationTokenSource();
-        var updating = served.UpdateAsync(workloads, stop.Token);
-        var changing = await AskAsync(pings, $"{Watched.TotalSeconds}");
-        await stop.CancelAsync();
-        var updates = await updating;
-        var after = (await AskAsync(ztunnel, "gc")).Split(' ');
-        Console.WriteLine($"  one octet through a tunnel, once a millisecond: at rest {still}; with {updates / Watched.TotalSeconds:F0} changes/s {changing}; "
-            + $"collections {int.Parse(after[2]) - int.Parse(before[2])}, {int.Parse(after[3]) - int.Parse(before[3])} of all generations, "
-            + $"paused {double.Parse(after[1], CultureInfo.InvariantCulture) - double.Parse(before[1], CultureInfo.InvariantCulture):F0} ms in all");
+
+        // The control plane, this process, is on another machine in a mesh: it must not take the processors of the two that are measured.
+        using var own = Process.GetCurrentProcess();
+        own.PriorityClass = ProcessPriorityClass.Idle;
+        var still = new List<Waits>();
+        var changing = new List<Waits>();
+        var (collections, paused, updates) = (0, 0.0, 0);
+        for (var round = -1; round < Rounds; round++)
+        {
+            if (round == 0)
+            {
+                // The one before was to warm up.
+                still.Clear();
+                changing.Clear();
+                (collections, paused, updates) = (0, 0, 0);
+            }
+
+            still.Add(Waits.Parse(await AskAsync(pings, $"{Watched.TotalSeconds}")));
+            var before = (await AskAsync(ztunnel, "gc")).Split(' ');
+            using var stop = new CancellationTokenSource();
+            var updating = served.UpdateAsync(workloads, stop.Token);
+            changing.Add(Waits.Parse(await AskAsync(pings, $"{Watched.TotalSeconds}")));
+            await stop.CancelAsync();
+            updates += await updating;
+            var after = (await AskAsync(ztunnel, "gc")).Split(' ');
+            collections += int.Parse(after[2], CultureInfo.InvariantCulture) - int.Parse(before[2], CultureInfo.InvariantCulture);
+            paused += double.Parse(after[1], CultureInfo.InvariantCulture) - double.Parse(before[1], CultureInfo.InvariantCulture);
+        }
+
+        own.PriorityClass = ProcessPriorityClass.Normal;
+        Console.WriteLine($"  one octet through a tunnel, once a millisecond, {Rounds} rounds in turn: at rest {Waits.Describe(still)}; "
+            + $"with {updates / Watched.TotalSeconds / Rounds:F0} changes/s {Waits.Describe(changing)}; collector: {collections} pauses, {paused / collections:F1} ms on average");
         await pings.StandardInput.WriteLineAsync("quit");
         await ztunnel.StandardInput.WriteLineAsync("quit");
         await pings.WaitForExitAsync();
@@ -295,6 +315,23 @@ internal static class ControlPlaneLoad
         return await process.StandardOutput.ReadLineAsync() ?? throw new IOException("the process has ended");
     }
 
+    /// <summary>Waits for an octet in one round: two percentiles in microseconds, the longest in milliseconds.</summary>
+    private sealed record Waits(double P50, double P999, double Longest)
+    {
+        public static Waits Parse(string text)
+        {
+            var parts = text.Split(' ').Select(part => double.Parse(part, CultureInfo.InvariantCulture)).ToArray();
+            return new Waits(parts[0], parts[1], parts[2]);
+        }
+
+        public static string Describe(IReadOnlyCollection<Waits> rounds)
+        {
+            return string.Create(CultureInfo.InvariantCulture, $"p50 {Median(wait => wait.P50):F0} us, p99.9 {Median(wait => wait.P999):F0} us, longest {Median(wait => wait.Longest):F1} ms (medians; {string.Join(", ", rounds.Select(wait => wait.Longest))})");
+
+            double Median(Func<Waits, double> of) => rounds.Select(of).Order().ElementAt(rounds.Count / 2);
+        }
+    }
+
     /// <summary>A control plane in this process.</summary>
     private sealed class Served : IClientAuthenticator, IAsyncDisposable
     {
@@ -330,7 +367,7 @@ internal static class ControlPlaneLoad
             };
 
             // As the executable has it (Mesh.Ztunnel.csproj).
-            start.Environment.TryAdd("DOTNET_GCGen0MaxBudget", "0x100000");
+            start.Environment.TryAdd("DOTNET_GCGen0MaxBudget", "0x200000");
             start.Environment.TryAdd("DOTNET_GCGen1MaxBudget", "0x100000");
             return Process.Start(start)!;
         }
