@@ -178,19 +178,40 @@ public sealed class InPodTests : IAsyncLifetime
         _mesh.Ztunnels[1].Signal("TERM");
         Assert.Equal(0, await _mesh.Ztunnels[1].ExitAsync());
 
-        await using var load = NodeNetwork.Start(_mesh.Web.Netns, "python3", "-u", RedirectedMesh.Script("load.py"), _mesh.Cart.Address.ToString(), "7", "100");
-        await load.LogsAsync("open");
+        // By tunnel, and in plain text from outside the mesh.
+        var bare = _mesh.Network.AddPod(_mesh.Network.First, "bare");
+        (TestPod From, IPAddress Source, IPAddress Target)[] ways =
+        [
+            (_mesh.Web, _mesh.Web.Address, _mesh.Cart.Address),
+            (bare, bare.Address, _mesh.Cart.Address),
+            (bare, bare.Address6, _mesh.Cart.Address6),
+        ];
+        var loads = ways.Select(way => NodeNetwork.Start(way.From.Netns, "python3", "-u", RedirectedMesh.Script("load.py"), way.Target.ToString(), "7", "50")).ToArray();
+        foreach (var load in loads)
+        {
+            await load.LogsAsync("open");
+        }
+
         await using var young = _mesh.Network.Ztunnel(_mesh.Network.Second, _mesh.Agents[1]);
         await RedirectedMesh.TellAsync(_mesh.Agents[1], 3, _mesh.Cart, _mesh.Pay);
-        var before = await ReportAsync(load, 1);
+        var before = await Task.WhenAll(loads.Select(load => ReportAsync(load, 1)));
         old.Signal("TERM");
         await old.LogsAsync("stopping:");
-        await Eventually.Until("the young one carries what begins", () => young.Output.Split('\n').Count(line => IsCarried(line, _mesh.Web.Address)) > 20);
-        var after = await ReportAsync(load, 2);
-        Assert.True(after is { Kept: 100, Broken: 0, Refused: 0, Cut: 0 }, load.Output);
-        Assert.True(after.New > before.New && after.Exchanges > before.Exchanges, load.Output);
-        await load.TellAsync("quit");
-        await load.ExitAsync();
+        foreach (var (_, source, _) in ways)
+        {
+            await Eventually.Until($"the young one carries what {source} begins", () => young.Output.Split('\n').Count(line => IsCarried(line, source)) > 20);
+        }
+
+        foreach (var (load, earlier) in loads.Zip(before))
+        {
+            var after = await ReportAsync(load, 2);
+            Assert.True(after is { Kept: 50, Broken: 0, Refused: 0, Cut: 0 }, load.Output);
+            Assert.True(after.New > earlier.New && after.Exchanges > earlier.Exchanges, load.Output);
+            await load.TellAsync("quit");
+            await load.ExitAsync();
+            await load.DisposeAsync();
+        }
+
         Assert.Equal(0, await old.ExitAsync());
 
         static bool IsCarried(string line, IPAddress source) =>

@@ -276,7 +276,7 @@ public sealed class WorkloadCertificates : IAsyncDisposable
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, deadline.Token);
         try
         {
-            issued = await _authority.IssueAsync(entry.Identity, stop.Token).WaitAsync(stop.Token);
+            issued = await IssueAsync(entry.Identity, stop.Token);
             var now = _time.GetUtcNow();
             if (issued.Identity != entry.Identity || !issued.IsValidAt(now))
             {
@@ -297,6 +297,31 @@ public sealed class WorkloadCertificates : IAsyncDisposable
         }
 
         Complete(entry, issued, error);
+    }
+
+    // An authority that does not heed the token may still answer when nobody waits any more: then the key goes at once.
+    private async Task<WorkloadCertificate> IssueAsync(SpiffeId identity, CancellationToken stop)
+    {
+        var issuing = _authority.IssueAsync(identity, stop);
+        try
+        {
+            return await issuing.WaitAsync(stop);
+        }
+        catch (OperationCanceledException)
+        {
+            _ = issuing.ContinueWith(
+                static late =>
+                {
+                    if (late.IsCompletedSuccessfully)
+                    {
+                        late.Result.Dispose();
+                    }
+                },
+                CancellationToken.None,
+                TaskContinuationOptions.ExecuteSynchronously,
+                TaskScheduler.Default);
+            throw;
+        }
     }
 
     private void Complete(Entry entry, WorkloadCertificate? issued, Exception? error)

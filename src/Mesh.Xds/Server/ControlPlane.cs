@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Globalization;
 using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
@@ -34,9 +33,9 @@ public sealed class ControlPlane : IDisposable
     private readonly Catalogs _catalogs;
     private readonly NodeIdentities _nodes;
     private readonly CertificateService? _certificates;
-    private readonly ConcurrentDictionary<string, int> _streamsOf = new();
+    private readonly CallLimit _streams;
+    private readonly CallLimit _signings;
     private readonly TimeProvider _time;
-    private int _streams;
 
     /// <summary>Makes a control plane.</summary>
     /// <param name="state">What it serves, now and as it changes.</param>
@@ -54,6 +53,8 @@ public sealed class ControlPlane : IDisposable
         _authenticator = authenticator;
         _options = options ?? new ControlPlaneOptions();
         _options.Validate();
+        _streams = new CallLimit("streams", _options.MaxStreams, _options.MaxStreamsPerClient);
+        _signings = new CallLimit("requests for certificates", int.MaxValue, _options.MaxCertificateRequestsPerClient);
         _time = time ?? TimeProvider.System;
         _logger = logger ?? NullLogger<ControlPlane>.Instance;
         // Before the catalogs: who hears of its workload may ask for the certificate at once.
@@ -63,7 +64,7 @@ public sealed class ControlPlane : IDisposable
     }
 
     /// <summary>How many streams of discovery are open.</summary>
-    public int Streams => Volatile.Read(ref _streams);
+    public int Streams => _streams.Open;
 
     /// <summary>Serves one call to its end, and sets the trailers that say how it ended. Throws nothing but what cancellation does.</summary>
     public async Task ServeAsync(ControlPlaneCall call, CancellationToken cancellationToken)
@@ -122,6 +123,7 @@ public sealed class ControlPlane : IDisposable
 
     private async Task SignAsync(ControlPlaneClient client, ControlPlaneCall call, CancellationToken cancellationToken)
     {
+        _signings.Enter(client.Name);
         using var deadline = new CancellationTokenSource(SignTimeout, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
         try
@@ -132,22 +134,15 @@ public sealed class ControlPlane : IDisposable
         {
             throw new GrpcException(GrpcStatusCode.DeadlineExceeded, $"the request did not come within {SignTimeout}", e);
         }
+        finally
+        {
+            _signings.Leave(client.Name);
+        }
     }
 
     private async Task DiscoverAsync(ControlPlaneClient client, ControlPlaneCall call, CancellationToken cancellationToken)
     {
-        if (Interlocked.Increment(ref _streams) > _options.MaxStreams)
-        {
-            Interlocked.Decrement(ref _streams);
-            throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"{_options.MaxStreams} streams are open");
-        }
-
-        if (_streamsOf.AddOrUpdate(client.Name, 1, static (_, streams) => streams + 1) > _options.MaxStreamsPerClient)
-        {
-            Release(client);
-            throw new GrpcException(GrpcStatusCode.ResourceExhausted, $"{client.Name} has {_options.MaxStreamsPerClient} streams open");
-        }
-
+        _streams.Enter(client.Name);
         _logger.StreamOpened(client.Name, call.Peer);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var watching = WatchAsync(client, call, end);
@@ -163,7 +158,7 @@ public sealed class ControlPlane : IDisposable
         {
             await end.CancelAsync();
             await watching.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            Release(client);
+            _streams.Leave(client.Name);
             _logger.StreamClosed(client.Name, call.Peer);
         }
     }
@@ -179,15 +174,6 @@ public sealed class ControlPlane : IDisposable
                 await end.CancelAsync();
                 return;
             }
-        }
-    }
-
-    private void Release(ControlPlaneClient client)
-    {
-        Interlocked.Decrement(ref _streams);
-        if (_streamsOf.AddOrUpdate(client.Name, 0, static (_, streams) => streams - 1) == 0)
-        {
-            _streamsOf.TryRemove(KeyValuePair.Create(client.Name, 0));
         }
     }
 }

@@ -12,6 +12,9 @@ public sealed class ControlPlaneOptions
     /// <summary>How many of them one client may have, by its name; a node has two while one ztunnel follows another. Default 16.</summary>
     public int MaxStreamsPerClient { get; init; } = 16;
 
+    /// <summary>How many requests for certificates one client may have open, by its name; further ones are refused. Default 32; a ztunnel has 8.</summary>
+    public int MaxCertificateRequestsPerClient { get; init; } = 32;
+
     /// <summary>How often it is looked whether the client of an open stream is still known. Default 30 seconds.</summary>
     public TimeSpan AuthenticationInterval { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -23,6 +26,7 @@ public sealed class ControlPlaneOptions
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxCertificateLifetime, TimeSpan.FromSeconds(2));
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxStreams, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxStreamsPerClient, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxCertificateRequestsPerClient, 1);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(AuthenticationInterval, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxNames, 1);
     }

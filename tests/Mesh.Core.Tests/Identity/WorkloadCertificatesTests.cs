@@ -341,6 +341,19 @@ public sealed class WorkloadCertificatesTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_certificate_that_comes_too_late_is_disposed()
+    {
+        var wait = GetAsync(Web);
+        var request = await _authority.NextAsync();
+        _time.Advance(TimeSpan.FromMinutes(1));
+        await Assert.ThrowsAsync<CertificateAuthorityException>(() => wait.InTime());
+
+        var late = _authority.Sign(Web);
+        request.Grant(late);
+        await Eventually.Until("its key is gone", () => late.Leaf.Handle == IntPtr.Zero);
+    }
+
+    [Fact]
     public async Task A_certificate_of_another_identity_is_an_error()
     {
         var wait = GetAsync(Web);

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.IO.Pipelines;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
 using Mesh.Core.Identity;
@@ -265,6 +267,44 @@ public sealed class ControlPlaneTests
         await Eventually.Until("the stream is gone", () => served.Streams == 0);
     }
 
+    [Fact]
+    public async Task Who_asks_for_certificates_and_does_not_go_on_holds_few_places_and_not_for_long()
+    {
+        var time = new FakeTimeProvider();
+        using var authority = DevelopmentCertificateAuthority.Create(time);
+        using var controlPlane = new ControlPlane(new MeshState(), new AnybodyIsKnown(), authority, new ControlPlaneOptions { MaxCertificateRequestsPerClient = 1 }, time: time);
+        var (silent, first) = SignAsync();
+        var (_, refused) = SignAsync();
+        await refused.Task.InTime();
+        Assert.Equal(("8", "somebody has 1 requests for certificates open"), refused.Status);
+
+        time.Advance(TimeSpan.FromSeconds(30));
+        await first.Task.InTime();
+        Assert.Equal(("4", "the request did not come within 00:00:30"), first.Status);
+
+        // The place is free again; an empty request has a better answer than RESOURCE_EXHAUSTED.
+        var (request, third) = SignAsync();
+        await request.CompleteAsync();
+        await third.Task.InTime();
+        Assert.Equal("3", third.Status.Code);
+        await silent.CompleteAsync();
+
+        (PipeWriter Request, Signing Answer) SignAsync()
+        {
+            var pipe = new Pipe();
+            var trailers = new ConcurrentDictionary<string, string>();
+            var call = new ControlPlaneCall
+            {
+                Path = ControlPlane.CertificatePath,
+                Metadata = _ => null,
+                Request = pipe.Reader.AsStream(),
+                Response = Stream.Null,
+                SetTrailer = (name, value) => trailers[name] = value,
+            };
+            return (pipe.Writer, new Signing(controlPlane.ServeAsync(call, default), trailers));
+        }
+    }
+
     [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
     public async Task On_demand_an_address_that_changes_hands_is_told_with_its_new_owner()
     {
@@ -336,4 +376,14 @@ public sealed class ControlPlaneTests
     }
 
     private static IEnumerable<string> Names(JsonObject response) => response["resources"]!.AsObject().Select(one => one.Key).Order(StringComparer.Ordinal);
+
+    private sealed record Signing(Task Task, IReadOnlyDictionary<string, string> Trailers)
+    {
+        public (string Code, string? Message) Status => (Trailers["grpc-status"], Trailers.GetValueOrDefault("grpc-message"));
+    }
+
+    private sealed class AnybodyIsKnown : IClientAuthenticator
+    {
+        public ControlPlaneClient Authenticate(ControlPlaneCall call) => new("somebody", null, []);
+    }
 }
