@@ -52,6 +52,12 @@ internal sealed class SpiffeAgentPeer : IAsyncDisposable
         ["crl"] = new JsonArray([.. crl.Select(list => JsonValue.Create(Convert.ToBase64String(list)))]),
     });
 
+    public Task BringBundlesAsync(Dictionary<string, X509Certificate2[]> bundles) => TellAsync(new JsonObject
+    {
+        ["op"] = "bring_bundles",
+        ["bundles"] = new JsonObject(bundles.Select(one => KeyValuePair.Create<string, JsonNode?>(one.Key, Bundle(one.Value)))),
+    });
+
     public Task EndStreamsAsync(string code) => TellAsync(new JsonObject { ["op"] = "end", ["code"] = code, ["details"] = "because" });
 
     public Task RefuseAsync(string? code, string details = "") =>

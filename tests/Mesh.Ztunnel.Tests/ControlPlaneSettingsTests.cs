@@ -45,7 +45,7 @@ public sealed class ControlPlaneSettingsTests
         Assert.Null(environment.DevelopmentCaDirectory);
     }
 
-    /// <summary>§13, each row with a value that is not the default; all are known, and none is a fault.</summary>
+    /// <summary>§13, each row with a value that is allowed; all are known, and none is a fault.</summary>
     [Theory]
     [InlineData("PROXY_MODE", "shared")]
     [InlineData("ENABLE_PROXY", "true")]
@@ -68,6 +68,8 @@ public sealed class ControlPlaneSettingsTests
     [InlineData("XDS_HEADER_X-Foo", "bar")]
     [InlineData("CA_HEADER_X-Foo", "bar")]
     [InlineData("XDS_ON_DEMAND", "false")]
+    [InlineData("PROXY_WORKLOAD_INFO", "shop/web-0/web")]
+    [InlineData("LOCAL_XDS", "workloads: []")]
     [InlineData("FAKE_CA", "false")]
     [InlineData("SECRET_TTL", "1h30m")]
     [InlineData("PREFERED_SERVICE_NAMESPACE", "shop")]

@@ -1,6 +1,8 @@
 using Mesh.Xds.Server;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
 namespace Microsoft.AspNetCore.Builder;
 
@@ -26,6 +28,17 @@ public static class ControlPlaneEndpointRouteBuilderExtensions
         {
             context.Response.StatusCode = StatusCodes.Status415UnsupportedMediaType;
             return;
+        }
+
+        // Streams are open for days, and silent for hours. Messages and waits have bounds of their own.
+        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
+        {
+            size.MaxRequestBodySize = null;
+        }
+
+        if (context.Features.Get<IHttpMinRequestBodyDataRateFeature>() is { } rate)
+        {
+            rate.MinDataRate = null;
         }
 
         context.Response.ContentType = ContentType;

@@ -65,19 +65,35 @@ internal static class ControlPlaneCommand
         await using var mesh = LocalConfigurationFile.Open(Path.Combine(directory, MeshFile), state, TimeProvider.System, loggers.CreateLogger<LocalConfigurationFile>());
         var clients = new ClientsFile(Path.Combine(directory, ClientsFileName), loggers.CreateLogger<ClientsFile>());
         using var authority = DevelopmentCertificateAuthority.Open(Path.Combine(directory, AuthorityDirectory), lifetime);
-        Trust(MeshKeys.Of(state.Current).Workloads);
-        state.Changed += (_, change) => Trust(change.Keys.Workloads);
+        TrustThoseOf(MeshKeys.Of(state.Current).Workloads);
+        state.Changed += (_, change) => TrustThoseOf(change.Keys.Workloads);
 
         using var controlPlane = new Xds.Server.ControlPlane(state, clients, authority, new ControlPlaneOptions { MaxCertificateLifetime = lifetime }, loggers.CreateLogger<Xds.Server.ControlPlane>());
         await using var server = await ControlPlaneServer.StartAsync(
             controlPlane, authority, new ControlPlaneServerOptions { ListenEndPoint = listen, Names = parsed.GetValue(Names)! }, TimeProvider.System, loggers, cancellationToken);
         await parsed.InvocationConfiguration.Output.WriteLineAsync($"listening on {server.LocalEndPoint}");
-        await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+        // The file of clients is read when one calls, and who has a certificate of a trust domain that is not accepted cannot call.
+        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1), TimeProvider.System);
+        try
+        {
+            do
+            {
+                Trust(clients.TrustDomains);
+            }
+            while (await timer.WaitForNextTickAsync(cancellationToken));
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // Told to stop.
+        }
 
         // A node whose workloads are of a new trust domain may show a certificate of it.
-        void Trust(IEnumerable<string> workloads)
+        void TrustThoseOf(IEnumerable<string> workloads) => Trust(workloads.Select(state.Current.FindWorkload).OfType<Workload>().Select(workload => workload.TrustDomain).Distinct());
+
+        void Trust(IEnumerable<TrustDomain> trustDomains)
         {
-            foreach (var trustDomain in workloads.Select(state.Current.FindWorkload).OfType<Workload>().Select(workload => workload.TrustDomain).Distinct())
+            foreach (var trustDomain in trustDomains)
             {
                 authority.Trust(trustDomain);
             }

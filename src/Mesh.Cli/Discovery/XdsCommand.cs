@@ -62,13 +62,20 @@ internal static class XdsCommand
         }
         catch (TimeoutException e)
         {
-            // What is there may be what is looked for.
-            if (!printer.IsEmpty)
+            var reason = WhyNotReady(client, options.Endpoint.Address, timeout);
+            if (printer.IsEmpty || !parsed.GetValue(Watch))
             {
-                printer.PrintAll();
+                // What is there may be what is looked for.
+                if (!printer.IsEmpty)
+                {
+                    printer.PrintAll();
+                }
+
+                throw new ToolException(reason, e);
             }
 
-            throw new ToolException(WhyNotReady(client, options.Endpoint.Address, timeout), e);
+            // To watch such a control plane is what one does to find out why.
+            await parsed.InvocationConfiguration.Error.WriteLineAsync(reason);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {

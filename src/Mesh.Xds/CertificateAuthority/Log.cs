@@ -20,4 +20,7 @@ internal static partial class Log
 
     [LoggerMessage(4105, LogLevel.Error, "The SPIFFE agent at {Endpoint} has sent what cannot be used: {Fault}")]
     public static partial void AgentFault(this ILogger logger, string endpoint, string fault);
+
+    [LoggerMessage(4106, LogLevel.Debug, "The SPIFFE agent at {Endpoint} has no stream of bundles: {Reason}")]
+    public static partial void NoBundles(this ILogger logger, string endpoint, string reason);
 }

@@ -15,10 +15,10 @@ namespace Mesh.Xds.CertificateAuthority;
 /// <summary>The certificates that a SPIFFE agent, as SPIRE's, has for this program: an authority that makes the keys itself and brings new certificates when it likes (SPIFFE Workload API, section 5).</summary>
 /// <remarks>
 /// <list type="number">
-/// <item>One stream to the agent, from the first question on, made anew whenever it ends. Each message says all that the program may have: what is not in it is not handed out any more.</item>
+/// <item>A stream of certificates and one of bundles, from the first question on, made anew together whenever one ends. Each message says all that the program may have: what is not in it is not handed out any more.</item>
 /// <item>A question is answered with the newest certificate that the agent has brought. <see cref="WorkloadCertificates"/> asks at half of its lifetime, and again until there is a newer one.</item>
-/// <item>The roots follow the stream: those of the identities' own trust domains, and of the ones that they are federated with.</item>
-/// <item>What cannot be read is told and passed over; what was there before in its place stays.</item>
+/// <item>The roots follow the streams: those of the identities' own trust domains, and of the ones that they are federated with. For a trust domain in both streams, what came with the certificates counts.</item>
+/// <item>What cannot be read is told and passed over; what was there before in its place stays, and no roots are taken back by such a message.</item>
 /// <item>Revocation lists of the agent take the place of those in the <see cref="TrustBundle"/>; an agent that has never sent one, as SPIRE's, leaves them alone.</item>
 /// </list>
 /// Thread-safe.
@@ -28,7 +28,10 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
     // Some hundred certificates with their keys and roots.
     private const int MaxMessageSize = 4 * 1024 * 1024;
 
-    private static readonly GrpcMethod<X509SVIDRequest, X509SVIDResponse> Method = new("SpiffeWorkloadAPI", "FetchX509SVID", X509SVIDResponse.Parser);
+    private const string Service = "SpiffeWorkloadAPI";
+
+    private static readonly GrpcMethod<X509SVIDRequest, X509SVIDResponse> FetchSvids = new(Service, "FetchX509SVID", X509SVIDResponse.Parser);
+    private static readonly GrpcMethod<X509BundlesRequest, X509BundlesResponse> FetchBundles = new(Service, "FetchX509Bundles", X509BundlesResponse.Parser);
 
     // Without it an agent answers nobody: a request forged by way of a web browser cannot have it (SPIFFE Workload Endpoint, section 6).
     private static readonly GrpcCallOptions Call = new([new("workload.spiffe.io", "true")]);
@@ -40,6 +43,11 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
     private readonly Backoff _backoff;
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _gate = new();
+
+    // What the streams have brought, and what of it is in the trust bundle.
+    private readonly Lock _trusting = new();
+    private readonly Brought _withSvids = new();
+    private readonly Brought _withBundles = new();
     private readonly Dictionary<TrustDomain, ByteString> _roots = [];
     private ByteString? _revocationLists;
     private State _state = State.Initial;
@@ -214,10 +222,37 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
     private async Task StreamAsync(CancellationToken stop)
     {
         using var channel = ControlPlaneChannel.CreatePlain(_endPoint, MaxMessageSize, _time);
-        await using var stream = channel.Open(Method, Call, stop);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        var svids = ReadAsync(channel, FetchSvids, new X509SVIDRequest(), Apply, end.Token);
+        var bundles = ReadBundlesAsync(channel, end.Token);
+        var first = await Task.WhenAny(svids, bundles);
+        await end.CancelAsync();
+        await Task.WhenAll(svids, bundles).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await first;
+    }
+
+    private async Task ReadBundlesAsync(IGrpcChannel channel, CancellationToken stop)
+    {
         try
         {
-            await stream.WriteAsync(new X509SVIDRequest(), stop);
+            await ReadAsync(channel, FetchBundles, new X509BundlesRequest(), Apply, stop);
+        }
+        catch (GrpcException e) when (e.Status is GrpcStatusCode.Unimplemented or GrpcStatusCode.PermissionDenied)
+        {
+            // Those that come with the certificates are enough.
+            _logger.NoBundles(_options.Endpoint, e.Message);
+            await Task.Delay(Timeout.InfiniteTimeSpan, _time, stop);
+        }
+    }
+
+    private async Task ReadAsync<TRequest, TResponse>(IGrpcChannel channel, GrpcMethod<TRequest, TResponse> method, TRequest request, Action<TResponse> apply, CancellationToken stop)
+        where TRequest : class, IMessage
+        where TResponse : class, IMessage<TResponse>
+    {
+        await using var stream = channel.Open(method, Call, stop);
+        try
+        {
+            await stream.WriteAsync(request, stop);
             stream.CompleteWriting();
         }
         catch (GrpcException)
@@ -227,7 +262,7 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
 
         while (await stream.ReadAsync(stop) is { } response)
         {
-            Apply(response);
+            apply(response);
             _backoff.Reset();
         }
     }
@@ -255,25 +290,17 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
             AddBundle(bundles, svid.Identity.TrustDomain, wire.Bundle);
         }
 
-        foreach (var (name, bundle) in response.FederatedBundles)
+        // For its own trust domain, what came with the certificates counts.
+        var own = bundles.Keys.ToHashSet();
+        foreach (var (trustDomain, bundle) in Read(response.FederatedBundles, faults).Where(one => !own.Contains(one.TrustDomain)))
         {
-            var text = name.StartsWith("spiffe://", StringComparison.Ordinal) ? name["spiffe://".Length..] : name;
-            if (!TrustDomain.TryParse(text, out var trustDomain, out var error))
-            {
-                faults.Add($"a federated bundle has no trust domain: {error}");
-            }
-            else if (!bundles.ContainsKey(trustDomain))
-            {
-                // For its own trust domain, what came with the certificates counts.
-                AddBundle(bundles, trustDomain, bundle);
-            }
+            AddBundle(bundles, trustDomain, bundle);
         }
 
         // Roots first: who gets a new certificate is to find them.
         try
         {
-            Trust(bundles, faults);
-            Revoke(response, faults);
+            Trust(_withSvids, bundles, response.Crl, faults);
         }
         finally
         {
@@ -285,6 +312,42 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
                 _logger.AgentFault(_options.Endpoint, fault);
             }
         }
+    }
+
+    private void Apply(X509BundlesResponse response)
+    {
+        var faults = new List<string>();
+        var bundles = new Dictionary<TrustDomain, List<ByteString>>();
+        foreach (var (trustDomain, bundle) in Read(response.Bundles, faults))
+        {
+            AddBundle(bundles, trustDomain, bundle);
+        }
+
+        Trust(_withBundles, bundles, response.Crl, faults);
+        if (faults.Count > 0)
+        {
+            _logger.AgentFault(_options.Endpoint, string.Join("; ", faults));
+        }
+    }
+
+    // Under the name of a trust domain, or its SPIFFE ID.
+    private static List<(TrustDomain TrustDomain, ByteString Bundle)> Read(IEnumerable<KeyValuePair<string, ByteString>> bundles, List<string> faults)
+    {
+        var read = new List<(TrustDomain, ByteString)>();
+        foreach (var (name, bundle) in bundles)
+        {
+            var text = name.StartsWith("spiffe://", StringComparison.Ordinal) ? name["spiffe://".Length..] : name;
+            if (TrustDomain.TryParse(text, out var trustDomain, out var error))
+            {
+                read.Add((trustDomain, bundle));
+            }
+            else
+            {
+                faults.Add($"a bundle has no trust domain: {error}");
+            }
+        }
+
+        return read;
     }
 
     private static Svid? Read(X509SVID wire, ImmutableDictionary<SpiffeId, Svid> before, List<string> faults)
@@ -313,37 +376,72 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
         }
     }
 
-    // Only a change is one: connections are looked at again for each.
-    private void Trust(Dictionary<TrustDomain, List<ByteString>> bundles, List<string> faults)
+    private void Trust(Brought brought, Dictionary<TrustDomain, List<ByteString>> bundles, IEnumerable<ByteString> revocationLists, List<string> faults)
     {
-        foreach (var (trustDomain, parts) in bundles)
+        lock (_trusting)
         {
-            var bundle = ByteString.CopyFrom([.. parts.SelectMany(part => part)]);
-            if (_roots.TryGetValue(trustDomain, out var known) && known == bundle)
+            // Whose bundle it was that could not be read is not known.
+            if (faults.Count == 0)
             {
-                continue;
+                brought.Roots.Clear();
             }
 
-            try
+            foreach (var (trustDomain, parts) in bundles)
             {
-                var roots = Svid.Bundle(bundle);
-                if (roots.Count == 0)
+                var bundle = ByteString.CopyFrom([.. parts.SelectMany(part => part)]);
+                if (TryRead(trustDomain, bundle, faults))
                 {
-                    faults.Add($"the bundle of {trustDomain} is empty");
-                    continue;
+                    brought.Roots[trustDomain] = bundle;
                 }
+                else if (_roots.TryGetValue(trustDomain, out var known))
+                {
+                    brought.Roots[trustDomain] = known;
+                }
+            }
 
-                _roots[trustDomain] = bundle;
-                TrustBundle.Replace(trustDomain, roots);
-                _logger.RootsChanged(trustDomain, roots.Count);
-            }
-            catch (CryptographicException e)
+            brought.RevocationLists = [.. revocationLists];
+            Trust_NeedsLock();
+            Revoke_NeedsLock(faults);
+        }
+    }
+
+    private static bool TryRead(TrustDomain trustDomain, ByteString bundle, List<string> faults)
+    {
+        try
+        {
+            if (Svid.Bundle(bundle).Count > 0)
             {
-                faults.Add($"the bundle of {trustDomain} cannot be read: {e.Message}");
+                return true;
             }
+
+            faults.Add($"the bundle of {trustDomain} is empty");
+        }
+        catch (CryptographicException e)
+        {
+            faults.Add($"the bundle of {trustDomain} cannot be read: {e.Message}");
         }
 
-        foreach (var trustDomain in _roots.Keys.Where(trustDomain => !bundles.ContainsKey(trustDomain)).ToArray())
+        return false;
+    }
+
+    // Only a change is one: connections are looked at again for each.
+    private void Trust_NeedsLock()
+    {
+        var wanted = new Dictionary<TrustDomain, ByteString>(_withBundles.Roots);
+        foreach (var (trustDomain, bundle) in _withSvids.Roots)
+        {
+            wanted[trustDomain] = bundle;
+        }
+
+        foreach (var (trustDomain, bundle) in wanted.Where(one => _roots.GetValueOrDefault(one.Key) != one.Value))
+        {
+            _roots[trustDomain] = bundle;
+            var roots = Svid.Bundle(bundle);
+            TrustBundle.Replace(trustDomain, roots);
+            _logger.RootsChanged(trustDomain, roots.Count);
+        }
+
+        foreach (var trustDomain in _roots.Keys.Where(trustDomain => !wanted.ContainsKey(trustDomain)).ToArray())
         {
             _roots.Remove(trustDomain);
             TrustBundle.Replace(trustDomain, []);
@@ -351,9 +449,10 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
         }
     }
 
-    private void Revoke(X509SVIDResponse response, List<string> faults)
+    private void Revoke_NeedsLock(List<string> faults)
     {
-        var octets = ByteString.CopyFrom([.. response.Crl.SelectMany(list => list)]);
+        var lists = _withSvids.RevocationLists.Union(_withBundles.RevocationLists).ToList();
+        var octets = ByteString.CopyFrom([.. lists.SelectMany(list => list)]);
         if (octets == (_revocationLists ?? ByteString.Empty))
         {
             return;
@@ -361,7 +460,7 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
 
         try
         {
-            var pem = string.Concat(response.Crl.Select(list => PemEncoding.WriteString("X509 CRL", list.Span) + "\n"));
+            var pem = string.Concat(lists.Select(list => PemEncoding.WriteString("X509 CRL", list.Span) + "\n"));
             TrustBundle.ReplaceRevocationLists(RevocationLists.Parse(Encoding.ASCII.GetBytes(pem)));
             _revocationLists = octets;
         }
@@ -388,5 +487,13 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
     private sealed record State(ImmutableDictionary<SpiffeId, Svid> Svids, ImmutableArray<SpiffeId> Identities, bool HasAnswered, string? Error)
     {
         public static readonly State Initial = new(ImmutableDictionary<SpiffeId, Svid>.Empty, [], HasAnswered: false, null);
+    }
+
+    /// <summary>What one stream has brought for the trust bundle.</summary>
+    private sealed class Brought
+    {
+        public Dictionary<TrustDomain, ByteString> Roots { get; } = [];
+
+        public IReadOnlyList<ByteString> RevocationLists { get; set; } = [];
     }
 }

@@ -25,21 +25,27 @@ internal static class GrpcFraming
 
     /// <summary>Sends a message with its header, and with octets before it that are part of it: fields in wire format, which many messages share.</summary>
     /// <remarks>In pieces, each of which waits until there is room: a message for a slow peer is not kept twice.</remarks>
-    public static async Task WriteAsync(Stream stream, IMessage message, ReadOnlyMemory<byte> shared, CancellationToken cancellationToken)
+    /// <param name="stream">Where to.</param>
+    /// <param name="message">The message.</param>
+    /// <param name="shared">Octets of it that stand before the rest.</param>
+    /// <param name="onProgress">Called whenever the peer has taken some.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static async Task WriteAsync(Stream stream, IMessage message, ReadOnlyMemory<byte> shared, Action? onProgress, CancellationToken cancellationToken)
     {
         var frame = Write(message);
         BinaryPrimitives.WriteUInt32BigEndian(frame.AsSpan(1), (uint)(frame.Length - HeaderLength + shared.Length));
         await stream.WriteAsync(frame.AsMemory(0, HeaderLength), cancellationToken);
-        await WritePiecesAsync(stream, shared, cancellationToken);
-        await WritePiecesAsync(stream, frame.AsMemory(HeaderLength), cancellationToken);
+        await WritePiecesAsync(stream, shared, onProgress, cancellationToken);
+        await WritePiecesAsync(stream, frame.AsMemory(HeaderLength), onProgress, cancellationToken);
         await stream.FlushAsync(cancellationToken);
     }
 
-    private static async Task WritePiecesAsync(Stream stream, ReadOnlyMemory<byte> octets, CancellationToken cancellationToken)
+    private static async Task WritePiecesAsync(Stream stream, ReadOnlyMemory<byte> octets, Action? onProgress, CancellationToken cancellationToken)
     {
         for (var sent = 0; sent < octets.Length; sent += Piece)
         {
             await stream.WriteAsync(octets.Slice(sent, Math.Min(Piece, octets.Length - sent)), cancellationToken);
+            onProgress?.Invoke();
         }
     }
 

@@ -34,9 +34,10 @@ internal sealed class Catalog(string typeUrl)
     private const int MaxChanges = 65_536;
 
     private readonly Lock _gate = new();
+    private readonly Lock _encoding = new();
     private readonly string[] _changes = new string[MaxChanges];
     private CatalogSnapshot _current = new(0, ImmutableDictionary<string, Served>.Empty);
-    private (long Sequence, byte[] Octets)? _everything;
+    private (CatalogSnapshot Of, byte[] Octets)? _everything;
 
     public string TypeUrl { get; } = typeUrl;
 
@@ -106,17 +107,19 @@ internal sealed class Catalog(string typeUrl)
     /// <summary>All resources as the octets of a response's field, the same for every client that begins with nothing.</summary>
     public (CatalogSnapshot Now, ReadOnlyMemory<byte> Octets) Everything()
     {
-        lock (_gate)
+        // Not under the lock of changes: this takes a while with many resources.
+        lock (_encoding)
         {
-            if (_everything is not { } everything || everything.Sequence != _current.Sequence)
+            var now = Current;
+            if (_everything is not { } everything || everything.Of.Sequence != now.Sequence)
             {
                 var response = new DeltaDiscoveryResponse();
-                response.Resources.Add(_current.Resources.Values.Select(served => served.Resource));
-                everything = (_current.Sequence, response.ToByteArray());
+                response.Resources.Add(now.Resources.Values.Select(served => served.Resource));
+                everything = (now, response.ToByteArray());
                 _everything = everything;
             }
 
-            return (_current, everything.Octets);
+            return everything;
         }
     }
 }

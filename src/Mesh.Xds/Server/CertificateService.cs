@@ -38,7 +38,7 @@ internal sealed class CertificateService(NodeIdentities nodes, DevelopmentCertif
             throw new GrpcException(GrpcStatusCode.FailedPrecondition, e.Message, e);
         }
 
-        await GrpcFraming.WriteAsync(response, new IstioCertificateResponse { CertChain = { leaf, authority.Root.ExportCertificatePem() } }, default, cancellationToken);
+        await GrpcFraming.WriteAsync(response, new IstioCertificateResponse { CertChain = { leaf, authority.Root.ExportCertificatePem() } }, default, onProgress: null, cancellationToken);
     }
 
     // Without a name in the request it is the client's own, if that is one.

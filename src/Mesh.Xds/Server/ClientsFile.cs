@@ -47,6 +47,9 @@ public sealed class ClientsFile : IClientAuthenticator
         _clients = Read();
     }
 
+    /// <summary>The trust domains of the certificates by which clients prove themselves, as the file is now.</summary>
+    public IEnumerable<TrustDomain> TrustDomains => Current().ByIdentity.Keys.Select(identity => identity.TrustDomain).Distinct();
+
     /// <inheritdoc/>
     public ControlPlaneClient? Authenticate(ControlPlaneCall call)
     {

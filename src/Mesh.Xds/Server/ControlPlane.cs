@@ -148,7 +148,7 @@ public sealed class ControlPlane : IDisposable
         var watching = WatchAsync(client, call, end);
         try
         {
-            await new DiscoveryStream(_catalogs, _state, client, _options, _logger).RunAsync(call.Request, call.Response, end.Token);
+            await new DiscoveryStream(_catalogs, _state, client, _options, _time, _logger).RunAsync(call.Request, call.Response, end.Token);
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
@@ -169,11 +169,25 @@ public sealed class ControlPlane : IDisposable
         using var timer = new PeriodicTimer(_options.AuthenticationInterval, _time);
         while (await timer.WaitForNextTickAsync(end.Token))
         {
-            if (_authenticator.Authenticate(call) is not { } now || now.Name != client.Name || now.Node != client.Node)
+            if (!IsStill(client, call))
             {
                 await end.CancelAsync();
                 return;
             }
+        }
+    }
+
+    private bool IsStill(ControlPlaneClient client, ControlPlaneCall call)
+    {
+        try
+        {
+            return _authenticator.Authenticate(call) is { } now && now.Name == client.Name && now.Node == client.Node && now.Identities.SequenceEqual(client.Identities);
+        }
+        catch (Exception e)
+        {
+            // Nobody can say who it is.
+            _logger.CallFailed(call.Path, call.Peer, e);
+            return false;
         }
     }
 }

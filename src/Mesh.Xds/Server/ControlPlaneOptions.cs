@@ -18,7 +18,10 @@ public sealed class ControlPlaneOptions
     /// <summary>How often it is looked whether the client of an open stream is still known. Default 30 seconds.</summary>
     public TimeSpan AuthenticationInterval { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How many names one stream may ask for on demand; further ones are not answered. Default 100,000.</summary>
+    /// <summary>How long a client may take nothing of a response; then its stream ends. Default 60 seconds.</summary>
+    public TimeSpan StallTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>How many names one stream may ask for on demand, and say that it has; further ones are not answered. Default 100,000.</summary>
     public int MaxNames { get; init; } = 100_000;
 
     internal void Validate()
@@ -28,6 +31,7 @@ public sealed class ControlPlaneOptions
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxStreamsPerClient, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxCertificateRequestsPerClient, 1);
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(AuthenticationInterval, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(StallTimeout, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxNames, 1);
     }
 }

@@ -20,17 +20,19 @@ internal sealed class DiscoveryStream
     private readonly MeshState _state;
     private readonly ControlPlaneClient _client;
     private readonly ControlPlaneOptions _options;
+    private readonly TimeProvider _time;
     private readonly ILogger _logger;
 
     // In the order in which they are served: addresses before the policies that speak of them.
     private readonly SortedList<string, TypeStream> _types = new(Comparer<string>.Create((left, right) => (Order(left), left).CompareTo((Order(right), right))));
 
-    public DiscoveryStream(Catalogs catalogs, MeshState state, ControlPlaneClient client, ControlPlaneOptions options, ILogger logger)
+    public DiscoveryStream(Catalogs catalogs, MeshState state, ControlPlaneClient client, ControlPlaneOptions options, TimeProvider time, ILogger logger)
     {
         _catalogs = catalogs;
         _state = state;
         _client = client;
         _options = options;
+        _time = time;
         _logger = logger;
     }
 
@@ -111,15 +113,27 @@ internal sealed class DiscoveryStream
         _ => null,
     };
 
+    // A client that takes nothing would keep a mesh of long ago in memory, and never hear what changed.
     private async Task WriteAsync(Stream response, CancellationToken cancellationToken)
     {
-        while (await _news.Reader.WaitToReadAsync(cancellationToken))
+        using var stall = new CancellationTokenSource(Timeout.InfiniteTimeSpan, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(stall.Token, cancellationToken);
+        try
         {
-            _news.Reader.TryRead(out _);
-            while (Next() is { } next)
+            while (await _news.Reader.WaitToReadAsync(cancellationToken))
             {
-                await GrpcFraming.WriteAsync(response, next.Response, next.Shared, cancellationToken);
+                _news.Reader.TryRead(out _);
+                while (Next() is { } next)
+                {
+                    stall.CancelAfter(_options.StallTimeout);
+                    await GrpcFraming.WriteAsync(response, next.Response, next.Shared, () => stall.CancelAfter(_options.StallTimeout), either.Token);
+                    stall.CancelAfter(Timeout.InfiniteTimeSpan);
+                }
             }
+        }
+        catch (OperationCanceledException e) when (stall.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw new GrpcException(GrpcStatusCode.DeadlineExceeded, $"the client took nothing for {_options.StallTimeout}", e);
         }
     }
 

@@ -21,6 +21,7 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
 
     // What the next response holds, by name.
     private readonly Dictionary<string, Resource> _sending = [];
+    private bool _isSubscribed;
     private bool _hasBegun;
 
     public override void Subscribe(DeltaDiscoveryRequest request)
@@ -30,12 +31,15 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
             Forget(name);
         }
 
-        // What the client has from streams before; said once.
-        foreach (var (name, version) in _hasBegun ? [] : request.InitialResourceVersions)
+        // What the client has from streams before; said in the first request. What is too much is sent again.
+        foreach (var (name, version) in _isSubscribed ? [] : request.InitialResourceVersions)
         {
             if (version.Length > 0)
             {
-                _held[name] = version;
+                if (_held.Count < maxNames)
+                {
+                    _held[name] = version;
+                }
             }
             else
             {
@@ -43,6 +47,7 @@ internal sealed class OnDemandStream(Catalog catalog, MeshState state, ControlPl
             }
         }
 
+        _isSubscribed = true;
         foreach (var name in request.ResourceNamesSubscribe.Where(name => name != "*"))
         {
             Ask(name);

@@ -11,7 +11,7 @@ namespace Mesh.Xds.Workloads;
 /// <summary>A resource of the type <c>istio.security.Authorization</c>.</summary>
 /// <param name="Policy">The policy; what of it could not be read stands in it such that it opens nothing and closes what it may have closed.</param>
 /// <param name="Fault">What could not be read; null when all could.</param>
-/// <param name="IsReadable">Whether the resource is a policy at all. When it is not, <paramref name="Policy"/> denies everything in the namespace of its name.</param>
+/// <param name="IsReadable">Whether the resource is a policy at all. When it is not, <paramref name="Policy"/> denies everything in the namespace of its name; everywhere, if that is <c>istio-system</c> or none.</param>
 public sealed record MeshAuthorization(L4Authorization Policy, string? Fault, bool IsReadable);
 
 /// <summary>Reads <c>istio.security.Authorization</c> (ztunnel §6.2, §9.3), and fails closed where Istio's ztunnel drops what it cannot read.</summary>
@@ -23,6 +23,9 @@ internal static class AuthorizationReader
 {
     private static readonly MessageParser<Wire.Authorization> Known = Wire.Authorization.Parser.WithDiscardUnknownFields(true);
     private static readonly MessageParser<Wire.Match> KnownMatch = Wire.Match.Parser.WithDiscardUnknownFields(true);
+
+    // Where istiod has policies of the whole mesh (ztunnel §5.10).
+    private const string RootNamespace = "istio-system";
 
     private static readonly UnreadableEntry NotKnown = new(MatchAttribute.Unknown, "has an attribute that is not known");
 
@@ -80,14 +83,16 @@ internal static class AuthorizationReader
     /// <summary>What takes the place of a resource that is no policy.</summary>
     public static MeshAuthorization Unreadable(string name, string fault) => new(DenyAll(name), fault, IsReadable: false);
 
+    // Whom it was for is not known: the whole of its namespace, and of the mesh where policies of the mesh come from.
     private static L4Authorization DenyAll(string name)
     {
         var slash = name.IndexOf('/', StringComparison.Ordinal);
+        var ns = slash < 0 ? "" : name[..slash];
         return new L4Authorization
         {
             Name = name[(slash + 1)..],
-            Namespace = slash < 0 ? "" : name[..slash],
-            Scope = AuthorizationScope.Namespace,
+            Namespace = ns,
+            Scope = ns is "" or RootNamespace ? AuthorizationScope.Global : AuthorizationScope.Namespace,
             Action = AuthorizationAction.Deny,
             Rules = [new AuthorizationRule()],
         };

@@ -201,7 +201,7 @@ public sealed class SpiffeWorkloadApiTests : IAsyncLifetime
         Assert.Equal(before.Leaf.Thumbprint, after.Leaf.Thumbprint);
         Assert.Contains($"the certificate of {Web} cannot be used: ", authority.LastError, StringComparison.Ordinal);
         Assert.Contains("the bundle of bank.example cannot be read", authority.LastError, StringComparison.Ordinal);
-        Assert.Contains("a federated bundle has no trust domain", authority.LastError, StringComparison.Ordinal);
+        Assert.Contains("a bundle has no trust domain", authority.LastError, StringComparison.Ordinal);
         Assert.Contains("the bundle of empty.example is empty", authority.LastError, StringComparison.Ordinal);
         Assert.Equal([TrustDomain.ClusterLocal], authority.TrustBundle.TrustDomains);
     }
@@ -269,6 +269,36 @@ public sealed class SpiffeWorkloadApiTests : IAsyncLifetime
         using var certificate = await authority.IssueAsync(Web, default).InTime();
 
         Assert.Equal(first.Thumbprint, certificate.Leaf.Thumbprint);
+    }
+
+    [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
+    public async Task Bundles_have_a_stream_of_their_own_and_those_with_certificates_count_more()
+    {
+        var (partner, friend) = (TrustDomain.Parse("partner.example"), TrustDomain.Parse("friend.example"));
+        await _agent.BringBundlesAsync(new() { ["partner.example"] = [_otherRoot], ["spiffe://friend.example"] = [_otherRoot], ["cluster.local"] = [_otherRoot] });
+        await _agent.BringAsync(Svid(Web));
+        await using var authority = Authority();
+        using var certificate = await authority.IssueAsync(Web, default).InTime();
+        await Eventually.Until("the partners have come", () => Roots(authority, partner).Length == 1 && Roots(authority, friend).Length == 1);
+        Assert.Equal([_root.Thumbprint], Roots(authority, Web.TrustDomain));
+
+        // What names nobody takes nothing back; what is whole and lacks a trust domain does.
+        await _agent.BringBundlesAsync(new() { ["*"] = [_otherRoot] });
+        await _agent.BringBundlesAsync(new() { ["spiffe://friend.example"] = [_root] });
+        await Eventually.Until("one is gone, the other changed", () => Roots(authority, partner).Length == 0 && Roots(authority, friend).SequenceEqual([_root.Thumbprint]));
+    }
+
+    [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
+    public async Task Roots_are_not_taken_back_by_a_message_that_cannot_be_read()
+    {
+        await _agent.BringAsync(Svid(Web));
+        await using var authority = Authority();
+        using var certificate = await authority.IssueAsync(Web, default).InTime();
+        var nobody = Svid(Cart);
+        nobody["id"] = "nobody";
+        await _agent.BringAsync(nobody);
+        await Eventually.Until("it is told", () => authority.LastError is not null);
+        Assert.Equal([_root.Thumbprint], Roots(authority, Web.TrustDomain));
     }
 
     [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]

@@ -17,7 +17,9 @@ options = json.loads(sys.argv[1])
 spiffe = peer_protos.load(options["protos"])["spiffe"]
 lock = threading.Lock()
 outgoing = []
+bundles = []
 last = None
+last_bundles = None
 refusal = None
 streams = 0
 
@@ -55,12 +57,23 @@ def stream(request, context):
         yield item
 
 
+def bundle_stream(request, context):
+    mine = queue.Queue()
+    with lock:
+        bundles.append(mine)
+        if last_bundles is not None:
+            mine.put(last_bundles)
+    context.add_callback(lambda: mine.put(None))
+    while (item := mine.get()) is not None:
+        yield item
+
+
 def octets(text):
     return base64.b64decode(text)
 
 
 def command(what):
-    global last, refusal
+    global last, last_bundles, refusal
     operation = what["op"]
     if operation == "bring":
         message = spiffe.X509SVIDResponse(
@@ -71,6 +84,14 @@ def command(what):
         with lock:
             last = message
             for one in outgoing:
+                one.put(message)
+    elif operation == "bring_bundles":
+        message = spiffe.X509BundlesResponse()
+        for name, bundle in what["bundles"].items():
+            message.bundles[name] = octets(bundle)
+        with lock:
+            last_bundles = message
+            for one in bundles:
                 one.put(message)
     elif operation == "end":
         with lock:
@@ -83,7 +104,8 @@ def command(what):
 
 server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("SpiffeWorkloadAPI", {
-    "FetchX509SVID": grpc.unary_stream_rpc_method_handler(stream, spiffe.X509SVIDRequest.FromString, spiffe.X509SVIDResponse.SerializeToString)}),))
+    "FetchX509SVID": grpc.unary_stream_rpc_method_handler(stream, spiffe.X509SVIDRequest.FromString, spiffe.X509SVIDResponse.SerializeToString),
+    "FetchX509Bundles": grpc.unary_stream_rpc_method_handler(bundle_stream, spiffe.X509BundlesRequest.FromString, spiffe.X509BundlesResponse.SerializeToString)}),))
 port = server.add_insecure_port(options["address"])
 server.start()
 say(f"listening {port}")

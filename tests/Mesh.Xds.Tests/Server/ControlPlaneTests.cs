@@ -6,7 +6,9 @@ using Mesh.Core.Identity;
 using Mesh.Core.Workloads;
 using Mesh.Testing;
 using Mesh.Xds.Client;
+using Mesh.Xds.Grpc;
 using Mesh.Xds.Workloads;
+using DeltaDiscoveryRequest = Mesh.Xds.Protos.DeltaDiscoveryRequest;
 using static Mesh.Xds.ControlPlanePeer;
 using static Mesh.Xds.Server.ServedMesh;
 
@@ -289,20 +291,41 @@ public sealed class ControlPlaneTests
         Assert.Equal("3", third.Status.Code);
         await silent.CompleteAsync();
 
-        (PipeWriter Request, Signing Answer) SignAsync()
+        (PipeWriter Request, Served Answer) SignAsync()
         {
             var pipe = new Pipe();
-            var trailers = new ConcurrentDictionary<string, string>();
-            var call = new ControlPlaneCall
-            {
-                Path = ControlPlane.CertificatePath,
-                Metadata = _ => null,
-                Request = pipe.Reader.AsStream(),
-                Response = Stream.Null,
-                SetTrailer = (name, value) => trailers[name] = value,
-            };
-            return (pipe.Writer, new Signing(controlPlane.ServeAsync(call, default), trailers));
+            return (pipe.Writer, Serve(controlPlane, ControlPlane.CertificatePath, pipe.Reader.AsStream(), Stream.Null));
         }
+    }
+
+    [Fact]
+    public async Task A_client_that_takes_nothing_and_one_that_nobody_can_tell_any_more_lose_their_streams()
+    {
+        var time = new FakeTimeProvider();
+        var authenticator = new AnybodyIsKnown();
+        var state = new MeshState();
+        state.Update(mesh => mesh.Upsert(new Workload { Uid = "web", Namespace = "shop" }));
+        using var controlPlane = new ControlPlane(state, authenticator, time: time);
+        var (asking, taking) = (new Pipe(), new Pipe(new PipeOptions(pauseWriterThreshold: 1, resumeWriterThreshold: 1)));
+        await asking.Writer.WriteAsync(GrpcFraming.Write(new DeltaDiscoveryRequest { TypeUrl = Address }));
+        var stalled = Serve(controlPlane, ControlPlane.DiscoveryPath, asking.Reader.AsStream(), taking.Writer.AsStream());
+        await taking.Reader.ReadAsync();
+        await Eventually.Until("the writer waits", () =>
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            return stalled.Task.IsCompleted;
+        });
+        Assert.Equal(("4", "the client took nothing for 00:01:00"), stalled.Status);
+
+        var known = Serve(controlPlane, ControlPlane.DiscoveryPath, new Pipe().Reader.AsStream(), Stream.Null);
+        await Eventually.Until("the stream is open", () => controlPlane.Streams == 1);
+        authenticator.Fails = true;
+        await Eventually.Until("it is looked at again", () =>
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            return known.Task.IsCompleted;
+        });
+        Assert.Equal("16", known.Status.Code);
     }
 
     [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
@@ -377,13 +400,22 @@ public sealed class ControlPlaneTests
 
     private static IEnumerable<string> Names(JsonObject response) => response["resources"]!.AsObject().Select(one => one.Key).Order(StringComparer.Ordinal);
 
-    private sealed record Signing(Task Task, IReadOnlyDictionary<string, string> Trailers)
+    private static Served Serve(ControlPlane controlPlane, string path, Stream request, Stream response)
+    {
+        var trailers = new ConcurrentDictionary<string, string>();
+        var call = new ControlPlaneCall { Path = path, Metadata = _ => null, Request = request, Response = response, SetTrailer = (name, value) => trailers[name] = value };
+        return new Served(controlPlane.ServeAsync(call, default), trailers);
+    }
+
+    private sealed record Served(Task Task, IReadOnlyDictionary<string, string> Trailers)
     {
         public (string Code, string? Message) Status => (Trailers["grpc-status"], Trailers.GetValueOrDefault("grpc-message"));
     }
 
     private sealed class AnybodyIsKnown : IClientAuthenticator
     {
-        public ControlPlaneClient Authenticate(ControlPlaneCall call) => new("somebody", null, []);
+        public bool Fails { get; set; }
+
+        public ControlPlaneClient Authenticate(ControlPlaneCall call) => Fails ? throw new IOException("the list is gone") : new("somebody", null, []);
     }
 }

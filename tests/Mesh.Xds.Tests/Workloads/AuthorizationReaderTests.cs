@@ -173,6 +173,12 @@ public sealed class AuthorizationReaderTests
         Assert.IsType<L4Decision.Allowed>(Decide(policy.Policy, "bank"));
     }
 
+    [Theory]
+    [InlineData("istio-system/p")]
+    [InlineData("p")]
+    public void What_is_no_policy_where_those_of_the_mesh_come_from_denies_everywhere(string name) =>
+        Assert.IsType<L4Decision.Denied>(Decide(AuthorizationReader.Read(name, [0xFF]).Policy, "bank"));
+
     [Fact]
     public void What_is_no_policy_any_more_leaves_the_last_good_one()
     {
