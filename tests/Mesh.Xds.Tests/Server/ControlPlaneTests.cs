@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.IO.Pipelines;
+using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
 using Mesh.Core.Identity;
@@ -8,6 +9,8 @@ using Mesh.Testing;
 using Mesh.Xds.Client;
 using Mesh.Xds.Grpc;
 using Mesh.Xds.Workloads;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
 using DeltaDiscoveryRequest = Mesh.Xds.Protos.DeltaDiscoveryRequest;
 using static Mesh.Xds.ControlPlanePeer;
 using static Mesh.Xds.Server.ServedMesh;
@@ -107,7 +110,7 @@ public sealed class ControlPlaneTests
         served.State.Update(editor => editor.Upsert(template with { Uid = "other", Name = "other-0", Addresses = [], Services = template.Services.Clear() }));
         served.State.Update(editor => editor.Upsert(template with { Uid = "cart-1", Name = "cart-1", Addresses = [] }));
         Assert.Equal(["cart-1"], Names(await client.TakeAsync()));
-        served.State.Update(editor => editor.Upsert(template with { Uid = "late", Name = "late-0", Addresses = [System.Net.IPAddress.Parse("10.9.9.9")], Services = template.Services.Clear() }));
+        served.State.Update(editor => editor.Upsert(template with { Uid = "late", Name = "late-0", Addresses = [IPAddress.Parse("10.9.9.9")], Services = template.Services.Clear() }));
         var late = await client.TakeAsync();
         Assert.Equal("""["/10.9.9.9"]""", late["resources"]!["late"]!["aliases"]!.ToJsonString());
         served.State.Update(editor => editor.RemoveWorkload("late"));
@@ -299,6 +302,31 @@ public sealed class ControlPlaneTests
     }
 
     [Fact]
+    public async Task An_app_with_limits_of_its_own_can_map_it()
+    {
+        using var authority = DevelopmentCertificateAuthority.Create();
+        using var certificate = authority.IssueServer(["localhost"]);
+        using var controlPlane = new ControlPlane(new MeshState(), new AnybodyIsKnown());
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
+        {
+            kestrel.Limits.MaxRequestBodySize = 10;
+            kestrel.Listen(IPAddress.Loopback, 0, listen => listen.UseHttps(certificate));
+        });
+        await using var app = builder.Build();
+        app.MapControlPlane(controlPlane);
+        await app.StartAsync();
+        await using var client = new XdsClient(new XdsClientOptions
+        {
+            Endpoint = new ControlPlaneEndpoint { Address = new Uri($"https://localhost:{new Uri(app.Urls.Single()).Port}"), RootCertificates = authority.Root.ExportCertificatePem() },
+            Node = new XdsNode("n"),
+        });
+        new MeshResources(new MeshState()).SubscribeTo(client);
+        client.Start();
+        await client.Ready.InTime();
+    }
+
+    [Fact]
     public async Task A_client_that_takes_nothing_and_one_that_nobody_can_tell_any_more_lose_their_streams()
     {
         var time = new FakeTimeProvider();
@@ -342,7 +370,7 @@ public sealed class ControlPlaneTests
         var cart = served.State.Current.FindWorkload("cart")!;
         served.State.Update(editor =>
         {
-            editor.Upsert(cart with { Addresses = [System.Net.IPAddress.Parse("10.0.0.9")] });
+            editor.Upsert(cart with { Addresses = [IPAddress.Parse("10.0.0.9")] });
             editor.Upsert(cart with { Uid = "heir", Name = "heir-0", Services = cart.Services.Clear() });
         });
         var second = await client.TakeAsync();
