@@ -14,7 +14,12 @@ namespace Mesh.Ztunnel;
 /// <summary>The complete proxy of one workload: its listeners, its pool of connections, its open connections (ztunnel §0).</summary>
 internal sealed class WorkloadProxy : IWorkloadProxy
 {
+    // Longer than a handshake of TCP takes on a node, with one packet lost.
+    private static readonly TimeSpan HandOverTime = TimeSpan.FromMilliseconds(500);
+
     private readonly ILogger _logger;
+    private readonly TimeProvider _time;
+    private readonly List<TransportListener> _listeners = [];
     private readonly ConnectionTracker _connections;
     private readonly HbonePool _pool;
     private readonly InboundProxy? _inbound;
@@ -28,8 +33,8 @@ internal sealed class WorkloadProxy : IWorkloadProxy
     {
         var options = context.Options;
         _logger = context.Loggers.CreateLogger<WorkloadProxy>();
+        _time = context.Time;
         var address = context.Workload.ListenAddress ?? options.ListenAddress;
-        var listeners = new List<TransportListener>();
         try
         {
             var inbound = options.ProxyEnabled ? Listen(address ?? options.Wildcard, options.HbonePort) : null;
@@ -50,7 +55,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
         }
         catch
         {
-            foreach (var listener in listeners)
+            foreach (var listener in _listeners)
             {
                 _ = listener.DisposeAsync().AsTask();
             }
@@ -61,7 +66,7 @@ internal sealed class WorkloadProxy : IWorkloadProxy
         TransportListener Listen(IPAddress address, int port)
         {
             var listener = context.Transport.Listen(new IPEndPoint(address, port));
-            listeners.Add(listener);
+            _listeners.Add(listener);
             return listener;
         }
     }
@@ -72,6 +77,18 @@ internal sealed class WorkloadProxy : IWorkloadProxy
     {
         try
         {
+            // What begins from now on is for the ztunnel that follows; what has begun with us still comes.
+            var isHandedOver = false;
+            foreach (var listener in _listeners)
+            {
+                isHandedOver |= listener.HandOver();
+            }
+
+            if (isHandedOver)
+            {
+                await Task.Delay(HandOverTime, _time, deadline);
+            }
+
             await Task.WhenAll(_inbound?.DrainAsync(deadline) ?? Task.CompletedTask, DisposeOfAsync(_passthrough), DisposeOfAsync(_outbound), _dns?.StopAsync(deadline) ?? Task.CompletedTask);
 
             // Last, for only now no further ones come.

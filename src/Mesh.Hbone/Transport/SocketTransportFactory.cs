@@ -107,6 +107,11 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
             var isTransparent = options.Transparent is not TransparentMode.Never && TryMakeTransparent(socket);
             socket.Bind(local);
             socket.Listen(Backlog);
+            if (SharesPorts)
+            {
+                ReusePortGroup.Spread(socket);
+            }
+
             return new SocketListener(this, socket, isTransparent);
         }
         catch (SocketException e)
@@ -164,6 +169,8 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
             return false;
         }
     }
+
+    private bool SharesPorts => options.SharePorts && OperatingSystem.IsLinux();
 
     /// <summary>Opens a socket. Override it to have all sockets in another network namespace.</summary>
     /// <exception cref="SocketException">The system does not give one.</exception>
@@ -282,6 +289,8 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
     private sealed class SocketListener(SocketTransportFactory factory, Socket socket, bool isTransparent) : TransportListener
     {
         public override bool IsTransparent => isTransparent;
+
+        public override bool HandOver() => factory.SharesPorts && ReusePortGroup.PreferTheSecond(socket);
 
         public override IPEndPoint LocalEndPoint { get; } = (IPEndPoint)socket.LocalEndPoint!;
 

@@ -36,6 +36,13 @@ public abstract class TransportListener : IAsyncDisposable
     /// <summary>Whether the process may connect with addresses that are not its own: the source of what is accepted here can be kept (ztunnel §8.5).</summary>
     public virtual bool IsTransparent => false;
 
+    /// <summary>
+    /// Lets new connections go to another process that listens on the same port, if there is one. What has begun here still comes: go on accepting for a moment, then
+    /// dispose. A listener that is closed without it may take connections down that it has not handed out yet.
+    /// </summary>
+    /// <returns>Whether the port can be shared at all; when it cannot, nothing changes.</returns>
+    public virtual bool HandOver() => false;
+
     /// <summary>The next connection; null when the listener is closed.</summary>
     public abstract ValueTask<TransportConnection?> AcceptAsync(CancellationToken cancellationToken);
 
