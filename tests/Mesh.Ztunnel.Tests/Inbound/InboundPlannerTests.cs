@@ -96,6 +96,11 @@ public sealed class InboundPlannerTests
     // Mirrors ztunnel §15.4: what a waypoint is referred to by, and whether it has an application tunnel.
     [Theory]
     [InlineData("pod address", false, "10.0.0.3:8080", "10.0.0.2:8080", null)]
+    [InlineData("pod address", false, "10.96.0.3:80", "10.0.0.2:80", null)]
+    [InlineData("pod address, for the workload alone", false, "10.0.0.3:8080", "10.0.0.2:8080", null)]
+    [InlineData("pod address, for the workload alone", false, "10.96.0.3:80", null, null)]
+    [InlineData("pod address, for the service alone", false, "10.96.0.3:80", "10.0.0.2:80", null)]
+    [InlineData("pod address, for the service alone", false, "10.0.0.3:8080", null, null)]
     [InlineData("service address", false, "10.0.0.3:8080", "10.0.0.2:8080", null)]
     [InlineData("service name", false, "10.0.0.3:8080", "10.0.0.2:8080", null)]
     [InlineData("weighted", false, "10.96.0.3:80", "10.0.0.2:80", null)]
@@ -109,7 +114,7 @@ public sealed class InboundPlannerTests
     {
         var waypoints = Service("waypoints", "10.96.0.9") with { Ports = Ports((15008, 15008)) };
         var local = Workload("cart", "10.0.0.2", waypoints.Key) with { ApplicationTunnel = hasTunnel ? new ApplicationTunnel(ApplicationTunnelProtocol.Proxy, 15088) : null };
-        var gateway = reference switch
+        var gateway = reference.Split(',')[0] switch
         {
             "pod address" => GatewayAt("10.0.0.2"),
             "service address" => GatewayAt("10.96.0.9"),
@@ -119,10 +124,11 @@ public sealed class InboundPlannerTests
         };
         var service = Service("behind", "10.96.0.3") with
         {
-            Waypoint = gateway,
+            Waypoint = reference.EndsWith("workload alone", StringComparison.Ordinal) ? null : gateway,
             WeightedWaypoints = reference == "weighted" ? [new WeightedWaypoint(GatewayAt("10.0.0.77"), 1), new WeightedWaypoint(GatewayAt("10.0.0.2"), 1)] : [],
         };
-        var plan = Plan(authority, local, waypoints, service, Workload("behind", "10.0.0.3") with { Waypoint = gateway });
+        var workload = Workload("behind", "10.0.0.3") with { Waypoint = reference.EndsWith("service alone", StringComparison.Ordinal) ? null : gateway };
+        var plan = Plan(authority, local, waypoints, service, workload);
         if (destination is null)
         {
             Assert.Equal(400, Assert.IsType<InboundPlan.Refuse>(plan).Status);
