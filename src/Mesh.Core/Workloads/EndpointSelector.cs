@@ -57,8 +57,14 @@ public static class EndpointSelector
         ArgumentNullException.ThrowIfNull(random);
         var endpoints = mesh.Endpoints.GetValueOrDefault(service.Key, ServiceEndpoints.None);
         var query = new EndpointQuery(service, servicePort, isWaypoint, SourcePlace.Of(source));
-        var group = excluded is null ? endpoints.Best(query) : EndpointGroup.Of(endpoints.ByUid.Values, query, excluded);
-        return group.Choose(random) is { } chosen
+        var choice = endpoints.Best(query).Choose(random);
+        if (choice is { } first && excluded?.Invoke(service, first.Workload) is not null)
+        {
+            // All are walked only when the choice falls on one that is left out. The others keep their shares.
+            choice = EndpointGroup.Of(endpoints.ByUid.Values, query, excluded).Choose(random);
+        }
+
+        return choice is { } chosen
             ? new SelectedEndpoint(chosen.Workload, AddressOf(chosen.Workload, service.IPFamilies, NetworkAddress.Canonical(destination)), chosen.Port)
             : null;
     }

@@ -299,6 +299,19 @@ public sealed class OutboundPlannerTests
     }
 
     [Fact]
+    public void Those_that_are_left_share_what_an_excluded_one_would_have_got_by_their_capacity()
+    {
+        var mesh = Of(
+            Web, CartService, Workload("one", "10.0.0.2", CartKey), Workload("three", "10.0.0.3", CartKey) with { Capacity = 3 }, Workload("left-out", "10.0.0.4", CartKey) with { Capacity = 4 });
+        var random = new Random(1);
+        var chosen = Enumerable.Range(0, 4000).Select(_ => (OutboundPlan.Hbone)Planner.Plan(
+            mesh, Web, IPAddress.Parse("10.0.0.1"), IPEndPoint.Parse("10.96.0.2:80"), random, (_, workload) => workload.Name == "left-out" ? "excluded" : null))
+            .CountBy(plan => plan.Workload.Name).ToDictionary();
+        Assert.Equal(2, chosen.Count);
+        Assert.InRange(chosen["one"], 850, 1150);
+    }
+
+    [Fact]
     public void An_endpoint_that_turns_healthy_or_a_policy_that_allows_all_counts_at_once()
     {
         var state = new MeshState();
