@@ -19,4 +19,13 @@ internal static partial class Log
 
     [LoggerMessage(4005, LogLevel.Error, "A message of {Type} could not be applied")]
     public static partial void HandlerFailed(this ILogger logger, string type, Exception error);
+
+    [LoggerMessage(4006, LogLevel.Debug, "No stream from the control plane {Address}, as before: {Reason}; next attempt in {Wait}")]
+    public static partial void StreamEndedAlike(this ILogger logger, Uri address, string reason, TimeSpan wait);
+
+    [LoggerMessage(4007, LogLevel.Warning, "The control plane {Address} has taken the stream and has not answered for {Silence}")]
+    public static partial void NoAnswer(this ILogger logger, Uri address, TimeSpan silence);
+
+    [LoggerMessage(4008, LogLevel.Information, "The control plane has not named {Count} resources of {Type} that were held, and was not told of: removed")]
+    public static partial void NotNamed(this ILogger logger, string type, int count);
 }

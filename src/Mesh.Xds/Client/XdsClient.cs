@@ -27,6 +27,13 @@ public sealed class XdsClient : IAsyncDisposable
 
     private static readonly TimeSpan WriteFailedTimeout = TimeSpan.FromSeconds(5);
 
+    // A stream may stay silent for good, and the client goes on with what it holds; but whoever waits for it is to know why.
+    private static readonly TimeSpan AnswerTimeout = TimeSpan.FromSeconds(30);
+
+    // What is told of a server's words, in characters.
+    private const int MaxError = 1024;
+    private const int MaxTypeUrl = 256;
+
     private static readonly GrpcMethod<DeltaDiscoveryRequest, DeltaDiscoveryResponse> Method =
         new("envoy.service.discovery.v3.AggregatedDiscoveryService", "DeltaAggregatedResources", DeltaDiscoveryResponse.Parser);
 
@@ -45,11 +52,12 @@ public sealed class XdsClient : IAsyncDisposable
     private ImmutableArray<XdsSubscription> _subscriptions = [];
     private bool _isStarted;
 
-    // What is held can be too much for one request of some servers.
-    private bool _withoutVersions;
     private Task? _running;
     private bool _isConnected;
     private string? _lastError;
+
+    // The reason that is in the log already.
+    private string? _toldError;
 
     /// <summary>Makes a client; it connects when <see cref="Start"/> is called.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
@@ -71,10 +79,13 @@ public sealed class XdsClient : IAsyncDisposable
     /// <summary>Whether a stream is open and has brought something.</summary>
     public bool IsConnected => Volatile.Read(ref _isConnected);
 
-    /// <summary>Why the last stream ended or could not be opened; null before that.</summary>
+    /// <summary>Why the last stream ended or could not be opened, or that the server has not answered the one that there is; null before that. One line, with a bound.</summary>
     public string? LastError => Volatile.Read(ref _lastError);
 
-    /// <summary>Completes when every subscription that there was at the start is ready; fails when the client is disposed before.</summary>
+    /// <summary>
+    /// Completes once, when every subscription that there is by then is ready: one that is added before counts too, whether before the start or after it; one that is added later does not.
+    /// Subscriptions on demand are ready as they are: with no others, or none at all, it completes at the start. Fails when the client is disposed before.
+    /// </summary>
     public Task Ready => _ready.Task;
 
     /// <summary>Wants resources of a type. May be called before the start and after it.</summary>
@@ -129,13 +140,14 @@ public sealed class XdsClient : IAsyncDisposable
 
     private async Task RunAsync(CancellationToken stop)
     {
+        var wasExhausted = false;
         while (!stop.IsCancellationRequested)
         {
             var begun = _time.GetTimestamp();
             Exception? fault = null;
             try
             {
-                await StreamAsync(stop);
+                await StreamAsync(wasExhausted, stop);
                 Volatile.Write(ref _lastError, "the control plane ended the stream");
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -145,11 +157,11 @@ public sealed class XdsClient : IAsyncDisposable
             catch (Exception e)
             {
                 // A file that is not there, a name that is not known, a server that is not well: all are tried again.
-                Volatile.Write(ref _lastError, e.Message);
+                Volatile.Write(ref _lastError, PrintableText.Of(e.Message, MaxError));
                 fault = e;
-                _withoutVersions = !_withoutVersions && !IsConnected && e is GrpcException { Status: GrpcStatusCode.ResourceExhausted };
             }
 
+            wasExhausted = fault is GrpcException { Status: GrpcStatusCode.ResourceExhausted };
             _metrics?.Terminated(IsConnected, fault);
             if (IsConnected && _time.GetElapsedTime(begun) >= StableAfter)
             {
@@ -158,7 +170,7 @@ public sealed class XdsClient : IAsyncDisposable
 
             Volatile.Write(ref _isConnected, false);
             var wait = _backoff.Next();
-            _logger.StreamEnded(_options.Endpoint.Address, _lastError!, wait);
+            TellEnd(_lastError!, wait);
             try
             {
                 await Task.Delay(wait, _time, stop);
@@ -170,7 +182,20 @@ public sealed class XdsClient : IAsyncDisposable
         }
     }
 
-    private async Task StreamAsync(CancellationToken stop)
+    // A server that is away for a day is one warning, not six thousand.
+    private void TellEnd(string reason, TimeSpan wait)
+    {
+        if (reason == _toldError)
+        {
+            _logger.StreamEndedAlike(_options.Endpoint.Address, reason, wait);
+            return;
+        }
+
+        _toldError = reason;
+        _logger.StreamEnded(_options.Endpoint.Address, reason, wait);
+    }
+
+    private async Task StreamAsync(bool wasExhausted, CancellationToken stop)
     {
         var endpoint = _options.Endpoint;
         var metadata = await BearerToken.MetadataAsync(endpoint, stop);
@@ -179,7 +204,7 @@ public sealed class XdsClient : IAsyncDisposable
         await using var stream = channel.Open(Method, new GrpcCallOptions(metadata), end.Token);
         foreach (var subscription in _subscriptions)
         {
-            subscription.Restart(withVersions: !_withoutVersions);
+            subscription.Restart(wasExhausted);
         }
 
         Wake();
@@ -216,10 +241,11 @@ public sealed class XdsClient : IAsyncDisposable
 
     private async Task ReadResponsesAsync(IGrpcStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse> stream, CancellationToken cancellationToken)
     {
-        while (await stream.ReadAsync(cancellationToken) is { } response)
+        while (await NextAsync(stream.ReadAsync(cancellationToken)) is { } response)
         {
             if (!IsConnected)
             {
+                _toldError = null;
                 Volatile.Write(ref _isConnected, true);
                 _logger.Connected(_options.Endpoint.Address);
             }
@@ -232,6 +258,53 @@ public sealed class XdsClient : IAsyncDisposable
         }
     }
 
+    // Meanwhile it happens what is due when nothing comes.
+    private async Task<DeltaDiscoveryResponse?> NextAsync(Task<DeltaDiscoveryResponse?> reading)
+    {
+        var begun = _time.GetTimestamp();
+        var lastError = LastError;
+        var isSilent = false;
+        while (true)
+        {
+            var isAnswerDue = !IsConnected && !isSilent && _subscriptions.Any(subscription => subscription.Mode is XdsSubscriptionMode.Wildcard);
+            TimeSpan? due = isAnswerDue ? AnswerTimeout - _time.GetElapsedTime(begun) : null;
+            foreach (var subscription in _subscriptions)
+            {
+                due = subscription.SettlesIn is { } settles && !(settles >= due) ? settles : due;
+            }
+
+            try
+            {
+                // The call has the cancellation.
+                var response = await reading.WaitAsync(due is { } wait ? Max(wait, TimeSpan.Zero) : Timeout.InfiniteTimeSpan, _time, CancellationToken.None);
+                if (isSilent)
+                {
+                    Volatile.Write(ref _lastError, lastError);
+                }
+
+                return response;
+            }
+            catch (TimeoutException) when (!reading.IsCompleted)
+            {
+                // It goes on below, and then the wait.
+            }
+
+            if (isAnswerDue && _time.GetElapsedTime(begun) >= AnswerTimeout)
+            {
+                isSilent = true;
+                Volatile.Write(ref _lastError, $"the control plane at {_options.Endpoint.Address.Authority} has not answered for {AnswerTimeout.TotalSeconds} s");
+                _logger.NoAnswer(_options.Endpoint.Address, AnswerTimeout);
+            }
+
+            foreach (var subscription in _subscriptions.Where(subscription => subscription.SettlesIn <= TimeSpan.Zero))
+            {
+                subscription.Settle();
+            }
+        }
+    }
+
+    private static TimeSpan Max(TimeSpan one, TimeSpan other) => one > other ? one : other;
+
     private DeltaDiscoveryRequest Answer(DeltaDiscoveryResponse response)
     {
         var subscription = _subscriptions.FirstOrDefault(one => one.TypeUrl == response.TypeUrl);
@@ -242,7 +315,7 @@ public sealed class XdsClient : IAsyncDisposable
         }
 
         // ztunnel §5.5: told and acknowledged.
-        _logger.TypeUnknown(response.TypeUrl.Length > 256 ? response.TypeUrl[..256] : response.TypeUrl);
+        _logger.TypeUnknown(PrintableText.Of(response.TypeUrl, MaxTypeUrl));
         return new DeltaDiscoveryRequest { TypeUrl = response.TypeUrl, ResponseNonce = response.Nonce };
     }
 

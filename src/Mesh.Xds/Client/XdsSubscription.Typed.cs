@@ -14,10 +14,15 @@ public sealed class XdsSubscription<T> : XdsSubscription
     // google.rpc.Code.
     private const int InvalidArgument = 3;
 
-    // What an application can make us ask for has a bound: of names that do not exist the oldest is given up.
+    // What an application can make us ask for has a bound: of names that do not exist the oldest is given up, and of those without an answer the one that has been waited for by nobody for longest.
+    internal const int MaxUnanswered = 10_000;
     private const int MaxAbsent = 10_000;
-    private const int MaxUnanswered = 10_000;
-    private const int MaxDetail = 16 * 1024;
+
+    // An opening that is refused as too much is not the reason when it is smaller. Servers on gRPC take 4 MiB unless they are told otherwise.
+    private const int LargeOpening = 1024 * 1024;
+
+    // A server may send all that it has in several messages.
+    private static readonly TimeSpan SettleAfter = TimeSpan.FromSeconds(30);
 
     private readonly Lock _gate = new();
     private readonly XdsResourceType<T> _type;
@@ -32,11 +37,21 @@ public sealed class XdsSubscription<T> : XdsSubscription
     // The names that a resource was asked for by.
     private readonly Dictionary<string, HashSet<string>> _foundBy = [];
     private readonly Queue<string> _absent = [];
+
+    // The names without an answer that nobody waits for any more.
+    private readonly LinkedList<string> _idle = [];
     private readonly HashSet<string> _toSubscribe = [];
     private readonly HashSet<string> _toUnsubscribe = [];
     private int _unanswered;
     private bool _isOpen;
-    private bool _isWholeNext;
+
+    // In octets; 0 when the server has taken it.
+    private int _openingSize;
+    private bool _isWithoutVersions;
+
+    // What was held when it could not be named, and has not been named by the server since. Null when the server knows.
+    private HashSet<string>? _unconfirmed;
+    private long? _lastResponse;
     private bool _isReady;
     private string? _lastRefusal;
 
@@ -71,6 +86,17 @@ public sealed class XdsSubscription<T> : XdsSubscription
     /// <inheritdoc/>
     public override string? LastRefusal => Volatile.Read(ref _lastRefusal);
 
+    internal override TimeSpan? SettlesIn
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _unconfirmed is not null && _lastResponse is { } last ? SettleAfter - _time.GetElapsedTime(last) : null;
+            }
+        }
+    }
+
     /// <summary>Asks for a resource by name, once however many ask, and waits until the handler has it or the server says that there is none.</summary>
     /// <param name="name">Its name, an alias, or one of <see cref="XdsResourceType{T}.NamesOf"/>.</param>
     /// <param name="cancellationToken">Ends this wait; others, and the question, go on.</param>
@@ -83,6 +109,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
             throw new InvalidOperationException($"the subscription to {TypeUrl} is not on demand");
         }
 
+        Demand? demand;
         Task<bool> answer;
         lock (_gate)
         {
@@ -91,10 +118,10 @@ public sealed class XdsSubscription<T> : XdsSubscription
                 return XdsDemand.Found;
             }
 
-            if (!_demands.TryGetValue(name, out var demand))
+            if (!_demands.TryGetValue(name, out demand))
             {
                 // As many as nobody has answered yet are enough, and are asked again with each stream.
-                if (_unanswered >= MaxUnanswered)
+                if (_unanswered >= MaxUnanswered && !GiveUpOldest_NeedsLock())
                 {
                     return XdsDemand.Unanswered;
                 }
@@ -106,6 +133,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
             }
 
             answer = demand.Answer.Task;
+            BeginWait_NeedsLock(demand);
         }
 
         if (!answer.IsCompleted)
@@ -121,14 +149,21 @@ public sealed class XdsSubscription<T> : XdsSubscription
         {
             return XdsDemand.Unanswered;
         }
+        finally
+        {
+            EndWait(name, demand);
+        }
     }
 
-    internal override void Restart(bool withVersions)
+    internal override void Restart(bool wasExhausted)
     {
         lock (_gate)
         {
+            _isWithoutVersions = wasExhausted && _openingSize > LargeOpening && Mode is XdsSubscriptionMode.Wildcard;
+            _unconfirmed = _isWithoutVersions ? [.. _versions.Keys] : null;
+            _lastResponse = null;
             _isOpen = false;
-            _isWholeNext = !withVersions && Mode is XdsSubscriptionMode.Wildcard;
+            _openingSize = 0;
             _toSubscribe.Clear();
             _toUnsubscribe.Clear();
         }
@@ -141,7 +176,9 @@ public sealed class XdsSubscription<T> : XdsSubscription
             if (!_isOpen)
             {
                 _isOpen = true;
-                return Opening_NeedsLock(node);
+                var opening = Opening_NeedsLock(node);
+                _openingSize = opening.CalculateSize();
+                return opening;
             }
 
             if (_toSubscribe.Count + _toUnsubscribe.Count == 0)
@@ -166,23 +203,9 @@ public sealed class XdsSubscription<T> : XdsSubscription
 
     internal override DeltaDiscoveryRequest Answer(DeltaDiscoveryResponse response)
     {
-        var faults = new List<(string Name, string Reason)>();
-        var changed = Read(response, faults);
-        var update = new XdsUpdate<T>(changed, [.. response.RemovedResources.Concat(Gone(response)).Distinct()]);
-        try
-        {
-            _handler.Apply(update);
-        }
-        catch (Exception e)
-        {
-            // Whatever a handler throws, the stream goes on: the last good state is worth more than the reason.
-            faults.Add((TypeUrl, e.Message));
-            update.ReportAll();
-            _logger.HandlerFailed(TypeUrl, e);
-        }
-
-        faults.AddRange(update.Refused);
-        Hold(update);
+        Confirm(response);
+        var faults = new XdsFaults();
+        Apply(new XdsUpdate<T>(Read(response, faults), [.. response.RemovedResources.Distinct()], faults));
 
         var answer = new DeltaDiscoveryRequest { TypeUrl = TypeUrl, ResponseNonce = response.Nonce };
         if (faults.Count == 0)
@@ -192,18 +215,99 @@ public sealed class XdsSubscription<T> : XdsSubscription
             return answer;
         }
 
-        var detail = Detail(faults);
+        var detail = faults.ToString();
         Volatile.Write(ref _lastRefusal, detail);
         _logger.ResourcesRefused(TypeUrl, faults.Count, detail);
         answer.ErrorDetail = new Status { Code = InvalidArgument, Message = detail };
         return answer;
     }
 
+    internal override void Settle()
+    {
+        string[] gone;
+        lock (_gate)
+        {
+            gone = [.. _unconfirmed ?? []];
+            _unconfirmed = null;
+        }
+
+        if (gone.Length > 0)
+        {
+            _logger.NotNamed(TypeUrl, gone.Length);
+            Apply(new XdsUpdate<T>([], [.. gone]));
+        }
+    }
+
+    private void Apply(XdsUpdate<T> update)
+    {
+        try
+        {
+            _handler.Apply(update);
+        }
+        catch (Exception e)
+        {
+            // Whatever a handler throws, the stream goes on: the last good state is worth more than the reason.
+            update.Fail(TypeUrl, e.Message);
+            _logger.HandlerFailed(TypeUrl, e);
+        }
+
+        Hold(update);
+    }
+
+    private bool GiveUpOldest_NeedsLock()
+    {
+        if (_idle.First is not { } oldest)
+        {
+            return false;
+        }
+
+        _idle.Remove(oldest);
+        _unanswered--;
+        Forget_NeedsLock(oldest.Value);
+        return true;
+    }
+
+    private void BeginWait_NeedsLock(Demand demand)
+    {
+        demand.Waiting++;
+        Awake_NeedsLock(demand);
+    }
+
+    private void EndWait(string name, Demand demand)
+    {
+        lock (_gate)
+        {
+            if (--demand.Waiting == 0 && demand.IsFound is null)
+            {
+                demand.Idle = _idle.AddLast(name);
+            }
+        }
+    }
+
+    private void Awake_NeedsLock(Demand demand)
+    {
+        if (demand.Idle is { } idle)
+        {
+            _idle.Remove(idle);
+            demand.Idle = null;
+        }
+    }
+
+    // What the server was not yet asked it need not be told to forget.
+    private void Forget_NeedsLock(string name)
+    {
+        _demands.Remove(name);
+        if (!_toSubscribe.Remove(name))
+        {
+            _toUnsubscribe.Add(name);
+        }
+    }
+
     // A first connection on demand says "everything" and takes it back in one message, by which istiod understands "nothing" (ztunnel §5.4).
     private DeltaDiscoveryRequest Opening_NeedsLock(Node node)
     {
         var opening = new DeltaDiscoveryRequest { TypeUrl = TypeUrl, Node = node };
-        foreach (var (name, version) in _isWholeNext ? [] : _versions)
+        foreach (var (name, version) in _isWithoutVersions ? [] : _versions)
         {
             opening.InitialResourceVersions.Add(name, version);
         }
@@ -225,25 +329,21 @@ public sealed class XdsSubscription<T> : XdsSubscription
         return opening;
     }
 
-    // Without versions in the opening the server cannot say what is gone; its first response then holds all that there is.
-    private string[] Gone(DeltaDiscoveryResponse response)
+    // Without versions in the opening the server cannot say what is gone: what it names is there, in whatever state.
+    private void Confirm(DeltaDiscoveryResponse response)
     {
         lock (_gate)
         {
-            if (!_isWholeNext)
-            {
-                return [];
-            }
-
-            _isWholeNext = false;
-            var there = response.Resources.Select(resource => resource.Name).ToHashSet();
-            return [.. _versions.Keys.Where(name => !there.Contains(name))];
+            _openingSize = 0;
+            _lastResponse = _time.GetTimestamp();
+            _unconfirmed?.ExceptWith(response.Resources.Select(resource => resource.Name).Concat(response.RemovedResources));
         }
     }
 
-    private ImmutableArray<XdsResource<T>> Read(DeltaDiscoveryResponse response, List<(string Name, string Reason)> faults)
+    private ImmutableArray<XdsResource<T>> Read(DeltaDiscoveryResponse response, XdsFaults faults)
     {
         var twice = response.Resources.CountBy(resource => resource.Name).Where(name => name.Value > 1).Select(name => name.Key).ToHashSet();
+        var told = new HashSet<string>();
         var read = ImmutableArray.CreateBuilder<XdsResource<T>>(response.Resources.Count);
         foreach (var resource in response.Resources)
         {
@@ -271,16 +371,18 @@ public sealed class XdsSubscription<T> : XdsSubscription
         // Once, however often it stands there.
         void Unreadable(Resource resource, string fault)
         {
+            if (!told.Add(resource.Name))
+            {
+                return;
+            }
+
             if (_type.Unreadable is { } standIn && resource.Name.Length > 0)
             {
-                if (!read.Any(one => one.Name == resource.Name))
-                {
-                    Add(resource, standIn(resource.Name, fault));
-                }
+                Add(resource, standIn(resource.Name, fault));
             }
-            else if (!faults.Contains((resource.Name, fault)))
+            else
             {
-                faults.Add((resource.Name, fault));
+                faults.Add(resource.Name, fault);
             }
         }
     }
@@ -317,7 +419,15 @@ public sealed class XdsSubscription<T> : XdsSubscription
         {
             foreach (var name in update.Removed)
             {
-                _versions.Remove(name);
+                if (!update.HasFailed)
+                {
+                    _versions.Remove(name);
+                }
+                else if (_versions.ContainsKey(name))
+                {
+                    // Nobody knows whether it is gone here too: it stays named, so that the server says again that it is gone there.
+                    _versions[name] = "";
+                }
             }
 
             foreach (var resource in update.Changed.Where(resource => update.HadEffect(resource.Name)))
@@ -333,67 +443,89 @@ public sealed class XdsSubscription<T> : XdsSubscription
         }
     }
 
+    // What is taken before what is let go: a name that moves from one resource to another has an answer all the time.
     private void AnswerDemands_NeedsLock(XdsUpdate<T> update)
     {
-        foreach (var removed in update.Removed)
+        var changed = update.Changed
+            .Where(resource => update.HadEffect(resource.Name))
+            .Select(resource => (resource.Name, Names: new HashSet<string>([resource.Name, .. resource.Aliases, .. _type.NamesOf?.Invoke(resource.Value) ?? []])))
+            .ToList();
+        foreach (var (resource, names) in changed)
+        {
+            foreach (var name in names)
+            {
+                Find_NeedsLock(name, resource);
+            }
+        }
+
+        foreach (var (resource, names) in changed)
+        {
+            // What nothing answers to any more is a new question.
+            foreach (var name in _foundBy.TryGetValue(resource, out var before) ? before.Except(names).ToList() : [])
+            {
+                before!.Remove(name);
+                if (Lose_NeedsLock(name, resource))
+                {
+                    Forget_NeedsLock(name);
+                }
+            }
+        }
+
+        foreach (var removed in update.Removed.Where(name => !_versions.ContainsKey(name)))
         {
             foreach (var name in _foundBy.Remove(removed, out var names) ? names : [])
             {
-                Set_NeedsLock(name, foundAs: null);
+                if (Lose_NeedsLock(name, removed))
+                {
+                    Set_NeedsLock(name, _demands[name], isFound: false);
+                }
             }
 
-            Set_NeedsLock(removed, foundAs: null);
-        }
-
-        foreach (var resource in update.Changed.Where(resource => update.HadEffect(resource.Name)))
-        {
-            HashSet<string> names = [resource.Name, .. resource.Aliases, .. _type.NamesOf?.Invoke(resource.Value) ?? []];
-
-            // What it no longer answers to may be another's now: that is a new question.
-            foreach (var name in _foundBy.TryGetValue(resource.Name, out var before) ? before.Except(names).ToList() : [])
+            // A server may say of a name that no resource is called so, though one that is held answers to it.
+            if (_demands.TryGetValue(removed, out var demand) && demand.FoundAs.Count == 0)
             {
-                before!.Remove(name);
-                _demands.Remove(name);
-                _toUnsubscribe.Add(name);
-            }
-
-            foreach (var name in names.Where(_demands.ContainsKey))
-            {
-                Set_NeedsLock(name, resource.Name);
-                (_foundBy.TryGetValue(resource.Name, out var found) ? found : _foundBy[resource.Name] = []).Add(name);
+                Set_NeedsLock(removed, demand, isFound: false);
             }
         }
 
         while (_absent.Count > MaxAbsent)
         {
             var name = _absent.Dequeue();
-            if (_demands.TryGetValue(name, out var demand) && demand is { FoundAs: null, Answer.Task.IsCompleted: true })
+            if (_demands.TryGetValue(name, out var demand) && demand.IsFound is false)
             {
-                _demands.Remove(name);
-                _toUnsubscribe.Add(name);
+                Forget_NeedsLock(name);
             }
         }
     }
 
-    private void Set_NeedsLock(string name, string? foundAs)
+    private void Find_NeedsLock(string name, string resource)
     {
-        if (!_demands.TryGetValue(name, out var demand))
+        if (_demands.TryGetValue(name, out var demand))
+        {
+            demand.FoundAs.Add(resource);
+            (_foundBy.TryGetValue(resource, out var found) ? found : _foundBy[resource] = []).Add(name);
+            Set_NeedsLock(name, demand, isFound: true);
+        }
+    }
+
+    /// <returns>Whether it was the last that answered to the name.</returns>
+    private bool Lose_NeedsLock(string name, string resource) =>
+        _demands.TryGetValue(name, out var demand) && demand.FoundAs.Remove(resource) && demand.FoundAs.Count == 0;
+
+    private void Set_NeedsLock(string name, Demand demand, bool isFound)
+    {
+        if (demand.IsFound == isFound)
         {
             return;
         }
 
-        _unanswered -= demand.Answer.Task.IsCompleted ? 0 : 1;
-        demand.Set(foundAs);
-        if (foundAs is null)
+        _unanswered -= demand.IsFound is null ? 1 : 0;
+        Awake_NeedsLock(demand);
+        demand.Set(isFound);
+        if (!isFound)
         {
             _absent.Enqueue(name);
         }
-    }
-
-    private static string Detail(List<(string Name, string Reason)> faults)
-    {
-        var detail = string.Join("; ", faults.Select(fault => $"{fault.Name}: {fault.Reason}"));
-        return detail.Length <= MaxDetail ? detail : $"{detail[..MaxDetail]}... ({faults.Count} faults)";
     }
 
     /// <summary>A name that was asked for. It stays asked for: the server tells when it comes and goes.</summary>
@@ -401,16 +533,25 @@ public sealed class XdsSubscription<T> : XdsSubscription
     {
         public TaskCompletionSource<bool> Answer { get; private set; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        /// <summary>The name of the resource that answers to it; null while there is none.</summary>
-        public string? FoundAs { get; private set; }
+        /// <summary>What the server has said; null while it has not.</summary>
+        public bool? IsFound { get; private set; }
 
-        public void Set(string? foundAs)
+        /// <summary>The names of the resources that answer to it. Two of them while it moves from one to the other.</summary>
+        public HashSet<string> FoundAs { get; } = [];
+
+        /// <summary>How many wait for it.</summary>
+        public int Waiting { get; set; }
+
+        /// <summary>Its place among the names that nobody waits for; null when it is none of them.</summary>
+        public LinkedListNode<string>? Idle { get; set; }
+
+        public void Set(bool isFound)
         {
-            FoundAs = foundAs;
-            if (!Answer.TrySetResult(foundAs is not null))
+            IsFound = isFound;
+            if (!Answer.TrySetResult(isFound))
             {
                 Answer = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
-                Answer.SetResult(foundAs is not null);
+                Answer.SetResult(isFound);
             }
         }
     }

@@ -47,16 +47,22 @@ public abstract class XdsSubscription
     /// <summary>How many resources are held.</summary>
     public abstract int Count { get; }
 
-    /// <summary>What the server was last told to be wrong; null when the last message was acceptable.</summary>
+    /// <summary>What the server was last told to be wrong, on one line and with a bound; null when the last message was acceptable.</summary>
     public abstract string? LastRefusal { get; }
 
+    /// <summary>How long until <see cref="Settle"/> is due, if nothing comes until then; null while it is not.</summary>
+    internal abstract TimeSpan? SettlesIn { get; }
+
     /// <summary>A stream begins: everything is to be said anew.</summary>
-    /// <param name="withVersions">Whether what is held is named too; without, the first response of a wildcard is taken for all that there is.</param>
-    internal abstract void Restart(bool withVersions);
+    /// <param name="wasExhausted">Whether the last one ended because the server, or we, had too much to take.</param>
+    internal abstract void Restart(bool wasExhausted);
 
     /// <summary>What is to be said to the server unasked; null for nothing.</summary>
     internal abstract DeltaDiscoveryRequest? NextRequest(Node node);
 
     /// <summary>Applies a message and makes the answer to it.</summary>
     internal abstract DeltaDiscoveryRequest Answer(DeltaDiscoveryResponse response);
+
+    /// <summary>Lets go what the server has not named, after an opening in which we could not ask for it.</summary>
+    internal abstract void Settle();
 }

@@ -7,7 +7,10 @@ namespace Mesh.Xds.Client;
 public interface IXdsHandler<T>
 {
     /// <summary>Applies one message of the server: removals first, then the rest. Called for one message at a time; the answer is sent when it returns.</summary>
-    /// <remarks>An exception refuses the whole message: the server is told the exception's message, and sends all of it again with the next stream.</remarks>
+    /// <remarks>
+    /// An exception refuses the whole message: the server is told the exception's message, and is asked for all of it again with the next stream. What changed is named there without its version,
+    /// and what was removed is named as if it were held, so that a server that computes what is gone says so again.
+    /// </remarks>
     void Apply(XdsUpdate<T> update);
 }
 
@@ -15,14 +18,14 @@ public interface IXdsHandler<T>
 /// <typeparam name="T">What a resource is to the program.</typeparam>
 public sealed class XdsUpdate<T>
 {
-    private readonly List<(string Name, string Reason)> _refused = [];
     private readonly HashSet<string> _withoutEffect = [];
     private readonly HashSet<string> _reported = [];
 
-    internal XdsUpdate(ImmutableArray<XdsResource<T>> changed, ImmutableArray<string> removed)
+    internal XdsUpdate(ImmutableArray<XdsResource<T>> changed, ImmutableArray<string> removed, XdsFaults? faults = null)
     {
         Changed = changed;
         Removed = removed;
+        Faults = faults ?? new XdsFaults();
     }
 
     /// <summary>Added and changed resources, each name once.</summary>
@@ -31,7 +34,12 @@ public sealed class XdsUpdate<T>
     /// <summary>Names of resources that are gone, or that were asked for and do not exist.</summary>
     public ImmutableArray<string> Removed { get; }
 
-    internal IReadOnlyList<(string Name, string Reason)> Refused => _refused;
+    internal XdsFaults Faults { get; }
+
+    internal IReadOnlyList<(string Name, string Reason)> Refused => Faults.Shown;
+
+    /// <summary>Whether the handler threw: some or all of it may have been applied, or nothing.</summary>
+    internal bool HasFailed { get; private set; }
 
     /// <summary>Refuses a resource: it was not applied, and what was held before under its name still is.</summary>
     /// <param name="resource">One of <see cref="Changed"/>.</param>
@@ -48,14 +56,17 @@ public sealed class XdsUpdate<T>
     public void Report(XdsResource<T> resource, string reason)
     {
         ArgumentNullException.ThrowIfNull(resource);
-        _refused.Add((resource.Name, reason));
+        Faults.Add(resource.Name, reason);
         _reported.Add(resource.Name);
     }
 
     internal bool HadEffect(string name) => !_withoutEffect.Contains(name);
 
-    internal bool IsReported(string name) => _reported.Contains(name);
+    internal bool IsReported(string name) => HasFailed || _reported.Contains(name);
 
-    // A handler that failed may have applied some or all of it: the server is to send it again, and to say when it goes.
-    internal void ReportAll() => _reported.UnionWith(Changed.Select(resource => resource.Name));
+    internal void Fail(string typeUrl, string reason)
+    {
+        HasFailed = true;
+        Faults.AddFirst(typeUrl, reason);
+    }
 }

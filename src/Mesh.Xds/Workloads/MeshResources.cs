@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Mesh.Core.Workloads;
 using Mesh.Xds.Client;
 
@@ -16,9 +17,9 @@ public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAu
     private readonly MeshState _state;
     private readonly AddressReader _addresses = new();
 
-    // Only of resources whose name is not that of what they hold; by it alone a removal would not find them.
-    private readonly Dictionary<string, object> _addressKeys = [];
-    private readonly Dictionary<string, string> _policyKeys = [];
+    // Only of resources whose name is not that of what they hold; by it alone a removal would not find them. They change with the state: an edit that fails changes neither.
+    private ImmutableDictionary<string, object> _addressKeys = ImmutableDictionary<string, object>.Empty;
+    private ImmutableDictionary<string, string> _policyKeys = ImmutableDictionary<string, string>.Empty;
 
     /// <summary>Prepares to fill a state.</summary>
     public MeshResources(MeshState state)
@@ -55,30 +56,28 @@ public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAu
         ArgumentNullException.ThrowIfNull(update);
         _state.Update(editor =>
         {
+            var keys = _addressKeys.ToBuilder();
             foreach (var name in update.Removed)
             {
-                Remove(editor, name);
+                Remove(editor, keys, name);
             }
 
             foreach (var resource in update.Changed)
             {
-                // What the name stood for may be another thing now.
-                if (_addressKeys.ContainsKey(resource.Name))
-                {
-                    Remove(editor, resource.Name);
-                }
-
+                RemoveOther(editor, keys, resource);
                 if (resource.Value.Workload is { } workload)
                 {
                     editor.Upsert(workload);
-                    Remember(resource.Name, workload.Uid, workload.Uid);
+                    Remember(keys, resource.Name, workload.Uid, workload.Uid);
                 }
                 else if (resource.Value.Service is { } service)
                 {
                     editor.Upsert(service);
-                    Remember(resource.Name, service.Key.ToString(), service.Key);
+                    Remember(keys, resource.Name, service.Key.ToString(), service.Key);
                 }
             }
+
+            _addressKeys = keys.ToImmutable();
         });
     }
 
@@ -87,25 +86,29 @@ public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAu
     {
         ArgumentNullException.ThrowIfNull(update);
         var before = _state.Current.Policies;
+        var removed = update.Removed.ToHashSet();
         _state.Update(editor =>
         {
+            var keys = _policyKeys.ToBuilder();
             foreach (var name in update.Removed)
             {
-                editor.RemovePolicy(_policyKeys.Remove(name, out var key) ? key : name);
+                editor.RemovePolicy(keys.Remove(name, out var key) ? key : name);
             }
 
             foreach (var resource in update.Changed)
             {
                 var (policy, fault, isReadable) = resource.Value;
-                var known = _policyKeys.GetValueOrDefault(resource.Name, policy.Key);
-                if (!isReadable && !update.Removed.Contains(resource.Name) && before.TryGet(known, out _))
+                var known = keys.GetValueOrDefault(resource.Name, policy.Key);
+                if (!isReadable && !removed.Contains(resource.Name) && before.TryGet(known, out _))
                 {
                     // The last good one is closer to what was meant than a door that is shut to all.
                     update.Refuse(resource, fault!);
                     continue;
                 }
 
-                if (_policyKeys.Remove(resource.Name, out var old))
+                // What the name stood for may be another policy now.
+                var old = keys.Remove(resource.Name, out var key) ? key : resource.IsNew ? policy.Key : resource.Name;
+                if (old != policy.Key)
                 {
                     editor.RemovePolicy(old);
                 }
@@ -113,7 +116,7 @@ public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAu
                 editor.Upsert(policy);
                 if (resource.Name != policy.Key)
                 {
-                    _policyKeys[resource.Name] = policy.Key;
+                    keys[resource.Name] = policy.Key;
                 }
 
                 if (fault is not null)
@@ -121,12 +124,14 @@ public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAu
                     update.Report(resource, fault);
                 }
             }
+
+            _policyKeys = keys.ToImmutable();
         });
     }
 
-    private void Remove(MeshEditor editor, string name)
+    private static void Remove(MeshEditor editor, ImmutableDictionary<string, object>.Builder keys, string name)
     {
-        switch (_addressKeys.Remove(name, out var key) ? key : null)
+        switch (keys.Remove(name, out var key) ? key : null)
         {
             case string uid:
                 editor.RemoveWorkload(uid);
@@ -137,18 +142,44 @@ public sealed class MeshResources : IXdsHandler<MeshAddress>, IXdsHandler<MeshAu
         }
 
         // ztunnel §5.8: a UID first, then a service.
-        var slash = name.IndexOf('/', StringComparison.Ordinal);
-        if (!editor.RemoveWorkload(name) && slash >= 0)
+        if (!editor.RemoveWorkload(name) && ServiceNamed(name) is { } usual)
         {
-            editor.RemoveService(new NamespacedHostname(name[..slash], name[(slash + 1)..]));
+            editor.RemoveService(usual);
         }
     }
 
-    private void Remember(string name, string usual, object key)
+    // What the name stood for may be another thing now, and of another kind.
+    private static void RemoveOther(MeshEditor editor, ImmutableDictionary<string, object>.Builder keys, XdsResource<MeshAddress> resource)
+    {
+        if (keys.ContainsKey(resource.Name))
+        {
+            Remove(editor, keys, resource.Name);
+        }
+        else if (!resource.IsNew)
+        {
+            if (resource.Value.Workload?.Uid != resource.Name)
+            {
+                editor.RemoveWorkload(resource.Name);
+            }
+
+            if (ServiceNamed(resource.Name) is { } service && resource.Value.Service?.Key != service)
+            {
+                editor.RemoveService(service);
+            }
+        }
+    }
+
+    private static NamespacedHostname? ServiceNamed(string name)
+    {
+        var slash = name.IndexOf('/', StringComparison.Ordinal);
+        return slash < 0 ? null : new NamespacedHostname(name[..slash], name[(slash + 1)..]);
+    }
+
+    private static void Remember(ImmutableDictionary<string, object>.Builder keys, string name, string usual, object key)
     {
         if (name != usual)
         {
-            _addressKeys[name] = key;
+            keys[name] = key;
         }
     }
 }

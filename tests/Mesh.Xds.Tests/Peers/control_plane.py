@@ -27,6 +27,8 @@ requests = 0
 streams = 0
 current = None
 refusal = None
+compression = None
+world = None
 certificates = {"mode": "sign"}
 certificates_changed = threading.Condition()
 running = 0
@@ -55,13 +57,19 @@ def stream(request_iterator, context):
         streams += 1
         number = streams
         current = outgoing
+    if compression is not None:
+        context.set_compression(grpc.Compression[compression])
     say(f"stream {number} {json.dumps(metadata, sort_keys=True)}")
 
     def read():
+        asked = set()
         try:
             for request in request_iterator:
                 message = json_format.MessageToDict(request, preserving_proto_field_name=True)
                 said("ads", stream=number, **message)
+                if world is not None and request.type_url not in asked:
+                    asked.add(request.type_url)
+                    outgoing.put(difference(request))
         except grpc.RpcError:
             pass
         say(f"half-closed {number}")
@@ -91,6 +99,15 @@ def resource(one):
     if "type_url" in one:
         packed.resource.type_url = one["type_url"]
     return packed
+
+
+def difference(request):
+    """What a control plane says that has the world for its content: what the client has not, and what is no more."""
+    there = [resource(one) for one in world.get(request.type_url, [])]
+    held = request.initial_resource_versions
+    response = discovery.DeltaDiscoveryResponse(type_url=request.type_url, nonce="first", removed_resources=sorted(set(held) - {one.name for one in there}))
+    response.resources.extend(one for one in there if not one.version or held.get(one.name) != one.version)
+    return response
 
 
 def many(count, padding):
@@ -149,7 +166,7 @@ def sign(request, identity, mode):
 
 
 def command(what):
-    global refusal, certificates
+    global refusal, certificates, compression, world
     operation = what.pop("op")
     if operation == "push":
         response = discovery.DeltaDiscoveryResponse(type_url=what["type_url"], nonce=what["nonce"], removed_resources=what.get("removed", []))
@@ -160,6 +177,10 @@ def command(what):
         current.put((what["code"], what.get("details", "")))
     elif operation == "refuse":
         refusal = what if "code" in what else None
+    elif operation == "world":
+        world = what["resources"]
+    elif operation == "compress":
+        compression = what["encoding"]
     elif operation == "ca":
         with certificates_changed:
             certificates = what
