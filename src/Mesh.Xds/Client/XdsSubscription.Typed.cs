@@ -18,6 +18,9 @@ public sealed class XdsSubscription<T> : XdsSubscription
     internal const int MaxUnanswered = 10_000;
     private const int MaxAbsent = 10_000;
 
+    // The server gets more of it.
+    private const int MaxLogged = 4096;
+
     // An opening that is refused as too much is not the reason when it is smaller. Servers on gRPC take 4 MiB unless they are told otherwise.
     private const int LargeOpening = 1024 * 1024;
 
@@ -217,7 +220,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
 
         var detail = faults.ToString();
         Volatile.Write(ref _lastRefusal, detail);
-        _logger.ResourcesRefused(TypeUrl, faults.Count, detail);
+        _logger.ResourcesRefused(TypeUrl, faults.Count, PrintableText.Of(detail, MaxLogged));
         answer.ErrorDetail = new Status { Code = InvalidArgument, Message = detail };
         return answer;
     }

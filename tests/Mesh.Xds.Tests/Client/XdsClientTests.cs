@@ -71,6 +71,39 @@ public sealed class XdsClientTests : IAsyncLifetime
     }
 
     [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
+    public async Task A_type_that_is_added_before_it_is_ready_is_waited_for_and_a_later_one_is_not()
+    {
+        var (first, second, third) = (Type("First"), Type("Second"), Type("Third"));
+        await using var client = _server.Client();
+        client.Subscribe(first, new Recorder());
+        client.Start();
+        await _server.NextRequestAsync();
+        client.Subscribe(second, new Recorder());
+        Assert.Equal(second.TypeUrl, (string?)(await _server.NextRequestAsync())["type_url"]);
+        await _server.PushAsync(first.TypeUrl, "n1");
+        await _server.NextRequestAsync();
+        await Eventually.Until("the first has come", () => client.Subscriptions[0].IsReady);
+        Assert.False(client.Ready.IsCompleted);
+
+        await _server.PushAsync(second.TypeUrl, "n2");
+        await client.Ready.InTime();
+        Assert.False(client.Subscribe(third, new Recorder()).IsReady);
+        Assert.True(client.Ready.IsCompletedSuccessfully);
+
+        static XdsResourceType<string> Type(string name) => new($"type.googleapis.com/some.{name}", (_, octets) => Convert.ToHexString(octets.Span));
+    }
+
+    [Fact]
+    public async Task With_nothing_but_types_on_demand_it_is_ready_at_the_start()
+    {
+        await using var client = new XdsClient(new XdsClientOptions { Endpoint = new ControlPlaneEndpoint { Address = new Uri("https://localhost:1") }, Node = new XdsNode("n") });
+        client.Subscribe(new XdsResourceType<string>("type.googleapis.com/some.Thing", (name, _) => name), new Recorder(), XdsSubscriptionMode.OnDemand);
+        Assert.False(client.Ready.IsCompleted);
+        client.Start();
+        Assert.True(client.Ready.IsCompletedSuccessfully);
+    }
+
+    [RequiresProgram(Python, PythonPackages, PythonGrpc, Protoc)]
     public async Task A_refused_resource_is_named_and_the_others_of_its_message_count()
     {
         await using var client = Started(_server.Client());
