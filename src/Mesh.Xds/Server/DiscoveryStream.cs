@@ -12,7 +12,10 @@ internal sealed class DiscoveryStream
 {
     // Versions of all that a client has, in the first request after a reconnect.
     private const int MaxRequestSize = 64 * 1024 * 1024;
+
+    // What a client sends goes into log lines.
     private const int MaxDetail = 2048;
+    private const int MaxTypeUrl = 256;
 
     private readonly Lock _gate = new();
     private readonly Channel<bool> _news = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
@@ -57,9 +60,6 @@ internal sealed class DiscoveryStream
         }
     }
 
-    // What a client sends goes into log lines.
-    private static string Printable(string text) => string.Concat((text.Length > MaxDetail ? text[..MaxDetail] : text).Select(c => char.IsControl(c) ? ' ' : c));
-
     private static int Order(string typeUrl) => typeUrl == MeshResources.AddressTypeUrl ? 0 : 1;
 
     private void Wake() => _news.Writer.TryWrite(true);
@@ -77,7 +77,7 @@ internal sealed class DiscoveryStream
     {
         if (request.ErrorDetail is { } refusal)
         {
-            _logger.Refused(_client.Name, Printable(request.TypeUrl), Printable(refusal.Message));
+            _logger.Refused(_client.Name, PrintableText.Of(request.TypeUrl, MaxTypeUrl), PrintableText.Of(refusal.Message, MaxDetail));
         }
 
         lock (_gate)
@@ -86,7 +86,7 @@ internal sealed class DiscoveryStream
             {
                 if (Begin(request) is not { } begun)
                 {
-                    _logger.TypeUnknown(_client.Name, Printable(request.TypeUrl));
+                    _logger.TypeUnknown(_client.Name, PrintableText.Of(request.TypeUrl, MaxTypeUrl));
                     return;
                 }
 

@@ -11,9 +11,9 @@ using Mesh.Xds.Grpc;
 using Mesh.Xds.Workloads;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
-using DeltaDiscoveryRequest = Mesh.Xds.Protos.DeltaDiscoveryRequest;
 using static Mesh.Xds.ControlPlanePeer;
 using static Mesh.Xds.Server.ServedMesh;
+using DeltaDiscoveryRequest = Mesh.Xds.Protos.DeltaDiscoveryRequest;
 
 namespace Mesh.Xds.Server;
 

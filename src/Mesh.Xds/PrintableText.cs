@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 
-namespace Mesh.Xds.Client;
+namespace Mesh.Xds;
 
 /// <summary>Text of others as it may stand in a log line or a message: on one line, without what a terminal obeys, and of a length that can be read.</summary>
 internal static class PrintableText

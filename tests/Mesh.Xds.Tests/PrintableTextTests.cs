@@ -1,4 +1,4 @@
-namespace Mesh.Xds.Client;
+namespace Mesh.Xds;
 
 public sealed class PrintableTextTests
 {
