@@ -83,10 +83,11 @@ internal static class ControlPlaneLoad
         var ready = clock.Elapsed;
         var count = state.Current.WorkloadCount + state.Current.ServiceCount;
         Console.WriteLine($"ready {ready.TotalMilliseconds:F0} {(GC.GetTotalMemory(forceFullCollection: true) - before) / count} {count}");
+        CollectorPauses.Watch();
         while (await Console.In.ReadLineAsync() is { } line && line != "quit")
         {
-            // How long the collector has stopped the process, and how often.
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"gc {GC.GetTotalPauseDuration().TotalMilliseconds:F1} {GC.CollectionCount(0)}"));
+            // How long the collector has stopped the process, how often, and for how long at most since the last question.
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"gc {GC.GetTotalPauseDuration().TotalMilliseconds:F1} {GC.CollectionCount(0)} {CollectorPauses.TakeLongest():F1}"));
         }
 
         await host.StopAsync();
@@ -146,7 +147,7 @@ internal static class ControlPlaneLoad
         own.PriorityClass = ProcessPriorityClass.Idle;
         var still = new List<Waits>();
         var changing = new List<Waits>();
-        var (collections, paused, updates) = (0, 0.0, 0);
+        var (collections, paused, longest, updates) = (0, 0.0, 0.0, 0);
         for (var round = -1; round < Rounds; round++)
         {
             if (round == 0)
@@ -154,7 +155,7 @@ internal static class ControlPlaneLoad
                 // The one before was to warm up.
                 still.Clear();
                 changing.Clear();
-                (collections, paused, updates) = (0, 0, 0);
+                (collections, paused, longest, updates) = (0, 0, 0, 0);
             }
 
             still.Add(Waits.Parse(await AskAsync(pings, $"{Watched.TotalSeconds}")));
@@ -166,12 +167,13 @@ internal static class ControlPlaneLoad
             updates += await updating;
             var after = (await AskAsync(ztunnel, "gc")).Split(' ');
             collections += int.Parse(after[2], CultureInfo.InvariantCulture) - int.Parse(before[2], CultureInfo.InvariantCulture);
+            longest = Math.Max(longest, double.Parse(after[3], CultureInfo.InvariantCulture));
             paused += double.Parse(after[1], CultureInfo.InvariantCulture) - double.Parse(before[1], CultureInfo.InvariantCulture);
         }
 
         own.PriorityClass = ProcessPriorityClass.Normal;
         Console.WriteLine($"  one octet through a tunnel, once a millisecond, {Rounds} rounds in turn: at rest {Waits.Describe(still)}; "
-            + $"with {updates / Watched.TotalSeconds / Rounds:F0} changes/s {Waits.Describe(changing)}; collector: {collections} pauses, {paused / collections:F1} ms on average");
+            + $"with {updates / Watched.TotalSeconds / Rounds:F0} changes/s {Waits.Describe(changing)}; collector: {collections} pauses, {paused / collections:F1} ms on average, {longest:F1} at most");
         await pings.StandardInput.WriteLineAsync("quit");
         await ztunnel.StandardInput.WriteLineAsync("quit");
         await pings.WaitForExitAsync();
@@ -315,6 +317,29 @@ internal static class ControlPlaneLoad
         return await process.StandardOutput.ReadLineAsync() ?? throw new IOException("the process has ended");
     }
 
+    /// <summary>The longest pause of this process's collector: an object that dies with each collection asks how long it took.</summary>
+    private sealed class CollectorPauses
+    {
+        private static double _longest;
+
+        private CollectorPauses()
+        {
+        }
+
+#pragma warning disable MA0055 // It has no resource to give back: to die is what it is for.
+        ~CollectorPauses()
+#pragma warning restore MA0055
+        {
+            var pauses = GC.GetGCMemoryInfo(GCKind.Any).PauseDurations;
+            _longest = Math.Max(_longest, Math.Max(pauses[0].TotalMilliseconds, pauses[1].TotalMilliseconds));
+            Watch();
+        }
+
+        public static void Watch() => _ = new CollectorPauses();
+
+        public static double TakeLongest() => Interlocked.Exchange(ref _longest, 0);
+    }
+
     /// <summary>Waits for an octet in one round: two percentiles in microseconds, the longest in milliseconds.</summary>
     private sealed record Waits(double P50, double P999, double Longest)
     {
@@ -367,7 +392,7 @@ internal static class ControlPlaneLoad
             };
 
             // As the executable has it (Mesh.Ztunnel.csproj).
-            start.Environment.TryAdd("DOTNET_GCGen0MaxBudget", "0x200000");
+            start.Environment.TryAdd("DOTNET_GCGen0MaxBudget", "0x100000");
             start.Environment.TryAdd("DOTNET_GCGen1MaxBudget", "0x100000");
             return Process.Start(start)!;
         }
