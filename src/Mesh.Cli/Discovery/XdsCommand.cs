@@ -116,10 +116,15 @@ internal static class XdsCommand
             Address = address,
             RootCertificates = parsed.GetRequiredValue(RootCa),
             AlternativeHostname = parsed.GetValue(ServerName),
-            Token = parsed.GetValue(Token) is { } token ? Path.GetFullPath(token) : null,
+            Token = TokenPathOf(parsed),
             Metadata = [new("clusterid", parsed.GetRequiredValue(ClusterId))],
         };
     }
+
+    // Not repeated: it may be a token that was given in place of its file.
+    private static string? TokenPathOf(ParseResult parsed) => parsed.GetValue(Token) is not { } token ? null
+        : File.Exists(token) ? Path.GetFullPath(token)
+        : throw new ToolException("--token names no file; allowed is the path of a file that holds the token");
 
     // As a ztunnel says who it is (ztunnel §5.2).
     private static XdsNode NodeOf(ParseResult parsed)

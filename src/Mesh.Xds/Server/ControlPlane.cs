@@ -108,16 +108,20 @@ public sealed class ControlPlane : IDisposable
             throw new GrpcException(GrpcStatusCode.Unauthenticated, "neither a token nor a certificate of a known client");
         }
 
-        switch (call.Path)
+        try
         {
-            case DiscoveryPath:
-                await DiscoverAsync(client, call, cancellationToken);
-                break;
-            case CertificatePath when _certificates is not null:
-                await SignAsync(client, call, cancellationToken);
-                break;
-            default:
-                throw new GrpcException(GrpcStatusCode.Unimplemented, $"{call.Path} is not served");
+            await (call.Path switch
+            {
+                DiscoveryPath => DiscoverAsync(client, call, cancellationToken),
+                CertificatePath when _certificates is not null => SignAsync(client, call, cancellationToken),
+                _ => throw new GrpcException(GrpcStatusCode.Unimplemented, $"{call.Path} is not served"),
+            });
+        }
+        catch (IOException e)
+        {
+            // The client has gone without a word.
+            _logger.ClientGone(call.Path, call.Peer, e.Message);
+            throw new GrpcException(GrpcStatusCode.Unavailable, "the stream broke", e);
         }
     }
 

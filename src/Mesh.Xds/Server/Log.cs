@@ -35,4 +35,7 @@ internal static partial class Log
 
     [LoggerMessage(4210, LogLevel.Error, "{Path} cannot be used, the clients stay as they were: {Reason}")]
     public static partial void ClientsUnusable(this ILogger logger, string path, string reason);
+
+    [LoggerMessage(4211, LogLevel.Debug, "A call of {Path} from {Peer} broke: {Reason}")]
+    public static partial void ClientGone(this ILogger logger, string path, string peer, string reason);
 }

@@ -171,6 +171,7 @@ public sealed class XdsCommandTests : IAsyncLifetime
     [InlineData("--type", "secret", "--type is 'secret'; allowed are address and authorization")]
     [InlineData("--ip", "localhost", "--ip is 'localhost'; allowed are IPv4 and IPv6 addresses")]
     [InlineData("--pod", "a~b", "--pod is 'a~b'; allowed are names that are not empty and have no '~'")]
+    [InlineData("--token", "the-token-itself", "--token names no file; allowed is the path of a file that holds the token")]
     [InlineData("--timeout", "0", "--timeout is 0; allowed are 1 to 3600 seconds")]
     public async Task An_option_that_makes_no_sense_is_named(string option, string value, string reason)
     {

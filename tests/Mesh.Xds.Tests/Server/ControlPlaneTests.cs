@@ -302,6 +302,17 @@ public sealed class ControlPlaneTests
     }
 
     [Fact]
+    public async Task A_client_that_goes_without_a_word_is_no_failure_of_ours()
+    {
+        using var controlPlane = new ControlPlane(new MeshState(), new AnybodyIsKnown());
+        var asking = new Pipe();
+        await asking.Writer.CompleteAsync(new IOException("the client reset the request stream"));
+        var gone = Serve(controlPlane, ControlPlane.DiscoveryPath, asking.Reader.AsStream(), Stream.Null);
+        await gone.Task.InTime();
+        Assert.Equal(("14", "the stream broke"), gone.Status);
+    }
+
+    [Fact]
     public async Task An_app_with_limits_of_its_own_can_map_it()
     {
         using var authority = DevelopmentCertificateAuthority.Create();
