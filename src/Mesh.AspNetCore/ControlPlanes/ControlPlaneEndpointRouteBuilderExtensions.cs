@@ -12,6 +12,7 @@ public static class ControlPlaneEndpointRouteBuilderExtensions
     private const string ContentType = "application/grpc";
 
     /// <summary>Serves delta discovery and certificates. The app must take HTTP/2 over TLS; client certificates, if it asks for any, must be verified by it.</summary>
+    /// <remarks>The app's limits on a request's body do not count here. <c>KestrelServerLimits.MinResponseDataRate</c> does: with HTTP/2 it can be set for the whole server only, and a client that is slower than it loses its stream before <see cref="ControlPlaneOptions.StallTimeout"/>.</remarks>
     public static void MapControlPlane(this IEndpointRouteBuilder endpoints, ControlPlane controlPlane)
     {
         ArgumentNullException.ThrowIfNull(endpoints);

@@ -62,6 +62,8 @@ public sealed class ControlPlaneServer : IAsyncDisposable
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopTimeout);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
+            // Over HTTP/2 it has no setting for a single request, and would cut streams before ControlPlaneOptions.StallTimeout.
+            kestrel.Limits.MinResponseDataRate = null;
             kestrel.Limits.Http2.KeepAlivePingDelay = PingDelay;
             kestrel.Limits.Http2.KeepAlivePingTimeout = PingTimeout;
             kestrel.AddServerHeader = false;

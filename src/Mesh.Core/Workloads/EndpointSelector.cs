@@ -58,9 +58,9 @@ public static class EndpointSelector
         var endpoints = mesh.Endpoints.GetValueOrDefault(service.Key, ServiceEndpoints.None);
         var query = new EndpointQuery(service, servicePort, isWaypoint, SourcePlace.Of(source));
         var choice = endpoints.Best(query).Choose(random);
-        if (choice is { } first && excluded?.Invoke(service, first.Workload) is not null)
+        if (excluded is not null && (choice is not { } first || excluded(service, first.Workload) is not null))
         {
-            // All are walked only when the choice falls on one that is left out. The others keep their shares.
+            // All are walked only when there was nothing to choose, or the choice falls on one that is left out. The others keep their shares.
             choice = EndpointGroup.Of(endpoints.ByUid.Values, query, excluded).Choose(random);
         }
 

@@ -1,7 +1,5 @@
 using System.Collections.Immutable;
 using System.Net;
-using System.Security.Cryptography;
-using System.Text;
 using Google.Protobuf;
 using Mesh.Core.Identity;
 using Mesh.Xds.Client;
@@ -41,15 +39,10 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly Backoff _backoff;
+    private readonly SpiffeBundles _bundles;
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _gate = new();
 
-    // What the streams have brought, and what of it is in the trust bundle.
-    private readonly Lock _trusting = new();
-    private readonly Brought _withSvids = new();
-    private readonly Brought _withBundles = new();
-    private readonly Dictionary<TrustDomain, ByteString> _roots = [];
-    private ByteString? _revocationLists;
     private State _state = State.Initial;
     private TaskCompletionSource _news = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Task? _running;
@@ -66,6 +59,7 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
         _endPoint = SpiffeEndpoint.Parse(options.Endpoint);
         _time = time ?? TimeProvider.System;
         _logger = logger ?? NullLogger<SpiffeWorkloadApi>.Instance;
+        _bundles = new SpiffeBundles(TrustBundle, _logger);
         _backoff = new Backoff(options.InitialBackoff, options.MaxBackoff, options.BackoffJitter, random ?? new Random());
     }
 
@@ -287,20 +281,20 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
                 identities.Add(svid.Identity);
             }
 
-            AddBundle(bundles, svid.Identity.TrustDomain, wire.Bundle);
+            SpiffeBundles.Add(bundles, svid.Identity.TrustDomain, wire.Bundle);
         }
 
         // For its own trust domain, what came with the certificates counts.
         var own = bundles.Keys.ToHashSet();
-        foreach (var (trustDomain, bundle) in Read(response.FederatedBundles, faults).Where(one => !own.Contains(one.TrustDomain)))
+        foreach (var (trustDomain, bundle) in SpiffeBundles.Read(response.FederatedBundles, faults).Where(one => !own.Contains(one.TrustDomain)))
         {
-            AddBundle(bundles, trustDomain, bundle);
+            SpiffeBundles.Add(bundles, trustDomain, bundle);
         }
 
         // Roots first: who gets a new certificate is to find them.
         try
         {
-            Trust(_withSvids, bundles, response.Crl, faults);
+            _bundles.TrustWithSvids(bundles, response.Crl, faults);
         }
         finally
         {
@@ -318,36 +312,16 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
     {
         var faults = new List<string>();
         var bundles = new Dictionary<TrustDomain, List<ByteString>>();
-        foreach (var (trustDomain, bundle) in Read(response.Bundles, faults))
+        foreach (var (trustDomain, bundle) in SpiffeBundles.Read(response.Bundles, faults))
         {
-            AddBundle(bundles, trustDomain, bundle);
+            SpiffeBundles.Add(bundles, trustDomain, bundle);
         }
 
-        Trust(_withBundles, bundles, response.Crl, faults);
+        _bundles.TrustWithBundles(bundles, response.Crl, faults);
         if (faults.Count > 0)
         {
             _logger.AgentFault(_options.Endpoint, string.Join("; ", faults));
         }
-    }
-
-    // Under the name of a trust domain, or its SPIFFE ID.
-    private static List<(TrustDomain TrustDomain, ByteString Bundle)> Read(IEnumerable<KeyValuePair<string, ByteString>> bundles, List<string> faults)
-    {
-        var read = new List<(TrustDomain, ByteString)>();
-        foreach (var (name, bundle) in bundles)
-        {
-            var text = name.StartsWith("spiffe://", StringComparison.Ordinal) ? name["spiffe://".Length..] : name;
-            if (TrustDomain.TryParse(text, out var trustDomain, out var error))
-            {
-                read.Add((trustDomain, bundle));
-            }
-            else
-            {
-                faults.Add($"a bundle has no trust domain: {error}");
-            }
-        }
-
-        return read;
     }
 
     private static Svid? Read(X509SVID wire, ImmutableDictionary<SpiffeId, Svid> before, List<string> faults)
@@ -360,113 +334,6 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
         {
             faults.Add(e.Message);
             return SpiffeId.TryParse(wire.SpiffeId, out var identity, out _) ? before.GetValueOrDefault(identity) : null;
-        }
-    }
-
-    private static void AddBundle(Dictionary<TrustDomain, List<ByteString>> bundles, TrustDomain trustDomain, ByteString bundle)
-    {
-        if (!bundles.TryGetValue(trustDomain, out var known))
-        {
-            bundles[trustDomain] = known = [];
-        }
-
-        if (!known.Contains(bundle))
-        {
-            known.Add(bundle);
-        }
-    }
-
-    private void Trust(Brought brought, Dictionary<TrustDomain, List<ByteString>> bundles, IEnumerable<ByteString> revocationLists, List<string> faults)
-    {
-        lock (_trusting)
-        {
-            // Whose bundle it was that could not be read is not known.
-            if (faults.Count == 0)
-            {
-                brought.Roots.Clear();
-            }
-
-            foreach (var (trustDomain, parts) in bundles)
-            {
-                var bundle = ByteString.CopyFrom([.. parts.SelectMany(part => part)]);
-                if (TryRead(trustDomain, bundle, faults))
-                {
-                    brought.Roots[trustDomain] = bundle;
-                }
-                else if (_roots.TryGetValue(trustDomain, out var known))
-                {
-                    brought.Roots[trustDomain] = known;
-                }
-            }
-
-            brought.RevocationLists = [.. revocationLists];
-            Trust_NeedsLock();
-            Revoke_NeedsLock(faults);
-        }
-    }
-
-    private static bool TryRead(TrustDomain trustDomain, ByteString bundle, List<string> faults)
-    {
-        try
-        {
-            if (Svid.Bundle(bundle).Count > 0)
-            {
-                return true;
-            }
-
-            faults.Add($"the bundle of {trustDomain} is empty");
-        }
-        catch (CryptographicException e)
-        {
-            faults.Add($"the bundle of {trustDomain} cannot be read: {e.Message}");
-        }
-
-        return false;
-    }
-
-    // Only a change is one: connections are looked at again for each.
-    private void Trust_NeedsLock()
-    {
-        var wanted = new Dictionary<TrustDomain, ByteString>(_withBundles.Roots);
-        foreach (var (trustDomain, bundle) in _withSvids.Roots)
-        {
-            wanted[trustDomain] = bundle;
-        }
-
-        foreach (var (trustDomain, bundle) in wanted.Where(one => _roots.GetValueOrDefault(one.Key) != one.Value))
-        {
-            _roots[trustDomain] = bundle;
-            var roots = Svid.Bundle(bundle);
-            TrustBundle.Replace(trustDomain, roots);
-            _logger.RootsChanged(trustDomain, roots.Count);
-        }
-
-        foreach (var trustDomain in _roots.Keys.Where(trustDomain => !wanted.ContainsKey(trustDomain)).ToArray())
-        {
-            _roots.Remove(trustDomain);
-            TrustBundle.Replace(trustDomain, []);
-            _logger.RootsChanged(trustDomain, 0);
-        }
-    }
-
-    private void Revoke_NeedsLock(List<string> faults)
-    {
-        var lists = _withSvids.RevocationLists.Union(_withBundles.RevocationLists).ToList();
-        var octets = ByteString.CopyFrom([.. lists.SelectMany(list => list)]);
-        if (octets == (_revocationLists ?? ByteString.Empty))
-        {
-            return;
-        }
-
-        try
-        {
-            var pem = string.Concat(lists.Select(list => PemEncoding.WriteString("X509 CRL", list.Span) + "\n"));
-            TrustBundle.ReplaceRevocationLists(RevocationLists.Parse(Encoding.ASCII.GetBytes(pem)));
-            _revocationLists = octets;
-        }
-        catch (CryptographicException e)
-        {
-            faults.Add($"the revocation lists cannot be read: {e.Message}");
         }
     }
 
@@ -487,13 +354,5 @@ public sealed class SpiffeWorkloadApi : ICertificateAuthority, IAsyncDisposable
     private sealed record State(ImmutableDictionary<SpiffeId, Svid> Svids, ImmutableArray<SpiffeId> Identities, bool HasAnswered, string? Error)
     {
         public static readonly State Initial = new(ImmutableDictionary<SpiffeId, Svid>.Empty, [], HasAnswered: false, null);
-    }
-
-    /// <summary>What one stream has brought for the trust bundle.</summary>
-    private sealed class Brought
-    {
-        public Dictionary<TrustDomain, ByteString> Roots { get; } = [];
-
-        public IReadOnlyList<ByteString> RevocationLists { get; set; } = [];
     }
 }

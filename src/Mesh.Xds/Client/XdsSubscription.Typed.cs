@@ -14,10 +14,6 @@ public sealed class XdsSubscription<T> : XdsSubscription
     // google.rpc.Code.
     private const int InvalidArgument = 3;
 
-    // What an application can make us ask for has a bound: of names that do not exist the oldest is given up, and of those without an answer the one that has been waited for by nobody for longest.
-    internal const int MaxUnanswered = 10_000;
-    private const int MaxAbsent = 10_000;
-
     // The server gets more of it.
     private const int MaxLogged = 4096;
 
@@ -35,17 +31,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly Dictionary<string, string> _versions = [];
-    private readonly Dictionary<string, Demand> _demands = [];
-
-    // The names that a resource was asked for by.
-    private readonly Dictionary<string, HashSet<string>> _foundBy = [];
-    private readonly Queue<string> _absent = [];
-
-    // The names without an answer that nobody waits for any more.
-    private readonly LinkedList<string> _idle = [];
-    private readonly HashSet<string> _toSubscribe = [];
-    private readonly HashSet<string> _toUnsubscribe = [];
-    private int _unanswered;
+    private readonly XdsDemands _demands = new();
     private bool _isOpen;
 
     // In octets; 0 when the server has taken it.
@@ -112,7 +98,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
             throw new InvalidOperationException($"the subscription to {TypeUrl} is not on demand");
         }
 
-        Demand? demand;
+        XdsDemands.Demand? demand;
         Task<bool> answer;
         lock (_gate)
         {
@@ -121,22 +107,13 @@ public sealed class XdsSubscription<T> : XdsSubscription
                 return XdsDemand.Found;
             }
 
-            if (!_demands.TryGetValue(name, out demand))
+            demand = _demands.Begin(name);
+            if (demand is null)
             {
-                // As many as nobody has answered yet are enough, and are asked again with each stream.
-                if (_unanswered >= MaxUnanswered && !GiveUpOldest_NeedsLock())
-                {
-                    return XdsDemand.Unanswered;
-                }
-
-                demand = new Demand();
-                _demands.Add(name, demand);
-                _unanswered++;
-                _toSubscribe.Add(name);
+                return XdsDemand.Unanswered;
             }
 
             answer = demand.Answer.Task;
-            BeginWait_NeedsLock(demand);
         }
 
         if (!answer.IsCompleted)
@@ -154,7 +131,10 @@ public sealed class XdsSubscription<T> : XdsSubscription
         }
         finally
         {
-            EndWait(name, demand);
+            lock (_gate)
+            {
+                _demands.End(name, demand);
+            }
         }
     }
 
@@ -167,8 +147,6 @@ public sealed class XdsSubscription<T> : XdsSubscription
             _lastResponse = null;
             _isOpen = false;
             _openingSize = 0;
-            _toSubscribe.Clear();
-            _toUnsubscribe.Clear();
         }
     }
 
@@ -184,23 +162,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
                 return opening;
             }
 
-            if (_toSubscribe.Count + _toUnsubscribe.Count == 0)
-            {
-                return null;
-            }
-
-            // Apart, and in this order: a name that is given up and wanted again is a new question only so.
-            var request = new DeltaDiscoveryRequest { TypeUrl = TypeUrl };
-            if (_toUnsubscribe.Count > 0)
-            {
-                request.ResourceNamesUnsubscribe.Add(_toUnsubscribe);
-                _toUnsubscribe.Clear();
-                return request;
-            }
-
-            request.ResourceNamesSubscribe.Add(_toSubscribe);
-            _toSubscribe.Clear();
-            return request;
+            return _demands.NextRequest(TypeUrl);
         }
     }
 
@@ -257,55 +219,6 @@ public sealed class XdsSubscription<T> : XdsSubscription
         Hold(update);
     }
 
-    private bool GiveUpOldest_NeedsLock()
-    {
-        if (_idle.First is not { } oldest)
-        {
-            return false;
-        }
-
-        _idle.Remove(oldest);
-        _unanswered--;
-        Forget_NeedsLock(oldest.Value);
-        return true;
-    }
-
-    private void BeginWait_NeedsLock(Demand demand)
-    {
-        demand.Waiting++;
-        Awake_NeedsLock(demand);
-    }
-
-    private void EndWait(string name, Demand demand)
-    {
-        lock (_gate)
-        {
-            if (--demand.Waiting == 0 && demand.IsFound is null)
-            {
-                demand.Idle = _idle.AddLast(name);
-            }
-        }
-    }
-
-    private void Awake_NeedsLock(Demand demand)
-    {
-        if (demand.Idle is { } idle)
-        {
-            _idle.Remove(idle);
-            demand.Idle = null;
-        }
-    }
-
-    // What the server was not yet asked it need not be told to forget.
-    private void Forget_NeedsLock(string name)
-    {
-        _demands.Remove(name);
-        if (!_toSubscribe.Remove(name))
-        {
-            _toUnsubscribe.Add(name);
-        }
-    }
-
     // A first connection on demand says "everything" and takes it back in one message, by which istiod understands "nothing" (ztunnel §5.4).
     private DeltaDiscoveryRequest Opening_NeedsLock(Node node)
     {
@@ -319,14 +232,7 @@ public sealed class XdsSubscription<T> : XdsSubscription
         {
             opening.ResourceNamesSubscribe.Add(Everything);
             opening.ResourceNamesUnsubscribe.Add(Everything);
-            foreach (var name in _demands.Keys)
-            {
-                opening.ResourceNamesSubscribe.Add(name);
-                opening.InitialResourceVersions.TryAdd(name, "");
-            }
-
-            _toSubscribe.Clear();
-            _toUnsubscribe.Clear();
+            _demands.AddTo(opening);
         }
 
         return opening;
@@ -441,121 +347,12 @@ public sealed class XdsSubscription<T> : XdsSubscription
 
             if (Mode is XdsSubscriptionMode.OnDemand)
             {
-                AnswerDemands_NeedsLock(update);
+                _demands.Answer(
+                    [.. update.Changed.Where(resource => update.HadEffect(resource.Name)).Select(resource => (resource.Name, NamesOf(resource)))],
+                    update.Removed.Where(name => !_versions.ContainsKey(name)));
             }
         }
     }
 
-    // What is taken before what is let go: a name that moves from one resource to another has an answer all the time.
-    private void AnswerDemands_NeedsLock(XdsUpdate<T> update)
-    {
-        var changed = update.Changed
-            .Where(resource => update.HadEffect(resource.Name))
-            .Select(resource => (resource.Name, Names: new HashSet<string>([resource.Name, .. resource.Aliases, .. _type.NamesOf?.Invoke(resource.Value) ?? []])))
-            .ToList();
-        foreach (var (resource, names) in changed)
-        {
-            foreach (var name in names)
-            {
-                Find_NeedsLock(name, resource);
-            }
-        }
-
-        foreach (var (resource, names) in changed)
-        {
-            // What nothing answers to any more is a new question.
-            foreach (var name in _foundBy.TryGetValue(resource, out var before) ? before.Except(names).ToList() : [])
-            {
-                before!.Remove(name);
-                if (Lose_NeedsLock(name, resource))
-                {
-                    Forget_NeedsLock(name);
-                }
-            }
-        }
-
-        foreach (var removed in update.Removed.Where(name => !_versions.ContainsKey(name)))
-        {
-            foreach (var name in _foundBy.Remove(removed, out var names) ? names : [])
-            {
-                if (Lose_NeedsLock(name, removed))
-                {
-                    Set_NeedsLock(name, _demands[name], isFound: false);
-                }
-            }
-
-            // A server may say of a name that no resource is called so, though one that is held answers to it.
-            if (_demands.TryGetValue(removed, out var demand) && demand.FoundAs.Count == 0)
-            {
-                Set_NeedsLock(removed, demand, isFound: false);
-            }
-        }
-
-        while (_absent.Count > MaxAbsent)
-        {
-            var name = _absent.Dequeue();
-            if (_demands.TryGetValue(name, out var demand) && demand.IsFound is false)
-            {
-                Forget_NeedsLock(name);
-            }
-        }
-    }
-
-    private void Find_NeedsLock(string name, string resource)
-    {
-        if (_demands.TryGetValue(name, out var demand))
-        {
-            demand.FoundAs.Add(resource);
-            (_foundBy.TryGetValue(resource, out var found) ? found : _foundBy[resource] = []).Add(name);
-            Set_NeedsLock(name, demand, isFound: true);
-        }
-    }
-
-    /// <returns>Whether it was the last that answered to the name.</returns>
-    private bool Lose_NeedsLock(string name, string resource) =>
-        _demands.TryGetValue(name, out var demand) && demand.FoundAs.Remove(resource) && demand.FoundAs.Count == 0;
-
-    private void Set_NeedsLock(string name, Demand demand, bool isFound)
-    {
-        if (demand.IsFound == isFound)
-        {
-            return;
-        }
-
-        _unanswered -= demand.IsFound is null ? 1 : 0;
-        Awake_NeedsLock(demand);
-        demand.Set(isFound);
-        if (!isFound)
-        {
-            _absent.Enqueue(name);
-        }
-    }
-
-    /// <summary>A name that was asked for. It stays asked for: the server tells when it comes and goes.</summary>
-    private sealed class Demand
-    {
-        public TaskCompletionSource<bool> Answer { get; private set; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        /// <summary>What the server has said; null while it has not.</summary>
-        public bool? IsFound { get; private set; }
-
-        /// <summary>The names of the resources that answer to it. Two of them while it moves from one to the other.</summary>
-        public HashSet<string> FoundAs { get; } = [];
-
-        /// <summary>How many wait for it.</summary>
-        public int Waiting { get; set; }
-
-        /// <summary>Its place among the names that nobody waits for; null when it is none of them.</summary>
-        public LinkedListNode<string>? Idle { get; set; }
-
-        public void Set(bool isFound)
-        {
-            IsFound = isFound;
-            if (!Answer.TrySetResult(isFound))
-            {
-                Answer = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
-                Answer.SetResult(isFound);
-            }
-        }
-    }
+    private HashSet<string> NamesOf(XdsResource<T> resource) => [resource.Name, .. resource.Aliases, .. _type.NamesOf?.Invoke(resource.Value) ?? []];
 }

@@ -158,7 +158,7 @@ public sealed class XdsSubscriptionTests
         var subscription = Opened(XdsSubscriptionMode.OnDemand);
         var waiting = subscription.DemandAsync("waited-for").AsTask();
         using var noisy = new CancellationTokenSource();
-        var given = Enumerable.Range(0, XdsSubscription<string>.MaxUnanswered - 1).Select(i => subscription.DemandAsync($"noise-{i}", noisy.Token).AsTask()).ToArray();
+        var given = Enumerable.Range(0, XdsDemands.MaxUnanswered - 1).Select(i => subscription.DemandAsync($"noise-{i}", noisy.Token).AsTask()).ToArray();
         subscription.NextRequest(Node);
         Assert.Equal(XdsDemand.Unanswered, await subscription.DemandAsync("too-many").InTime());
 
@@ -180,7 +180,7 @@ public sealed class XdsSubscriptionTests
         _time.Advance(TimeSpan.FromSeconds(5));
         Assert.Equal(XdsDemand.Unanswered, await first.InTime());
         var again = subscription.DemandAsync("first").AsTask();
-        var others = Enumerable.Range(0, XdsSubscription<string>.MaxUnanswered - 1).Select(i => subscription.DemandAsync($"other-{i}").AsTask()).ToArray();
+        var others = Enumerable.Range(0, XdsDemands.MaxUnanswered - 1).Select(i => subscription.DemandAsync($"other-{i}").AsTask()).ToArray();
         Assert.Equal(XdsDemand.Unanswered, await subscription.DemandAsync("too-many").InTime());
         subscription.Answer(Named(["first"]));
         Assert.Equal(XdsDemand.Found, await again.InTime());

@@ -294,7 +294,7 @@ public sealed class ControlPlaneTests
         Assert.Equal("3", third.Status.Code);
         await silent.CompleteAsync();
 
-        (PipeWriter Request, Served Answer) SignAsync()
+        (PipeWriter Request, Call Answer) SignAsync()
         {
             var pipe = new Pipe();
             return (pipe.Writer, Serve(controlPlane, ControlPlane.CertificatePath, pipe.Reader.AsStream(), Stream.Null));
@@ -439,14 +439,14 @@ public sealed class ControlPlaneTests
 
     private static IEnumerable<string> Names(JsonObject response) => response["resources"]!.AsObject().Select(one => one.Key).Order(StringComparer.Ordinal);
 
-    private static Served Serve(ControlPlane controlPlane, string path, Stream request, Stream response)
+    private static Call Serve(ControlPlane controlPlane, string path, Stream request, Stream response)
     {
         var trailers = new ConcurrentDictionary<string, string>();
         var call = new ControlPlaneCall { Path = path, Metadata = _ => null, Request = request, Response = response, SetTrailer = (name, value) => trailers[name] = value };
-        return new Served(controlPlane.ServeAsync(call, default), trailers);
+        return new Call(controlPlane.ServeAsync(call, default), trailers);
     }
 
-    private sealed record Served(Task Task, IReadOnlyDictionary<string, string> Trailers)
+    private sealed record Call(Task Task, IReadOnlyDictionary<string, string> Trailers)
     {
         public (string Code, string? Message) Status => (Trailers["grpc-status"], Trailers.GetValueOrDefault("grpc-message"));
     }
