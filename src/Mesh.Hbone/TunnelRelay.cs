@@ -122,12 +122,23 @@ public static class TunnelRelay
     private static async Task UpAsync(TransportConnection application, PipeWriter output, RelayCounters counters, CancellationToken cancellationToken)
     {
         var size = SmallBuffer;
+        var polled = application.Stream as IPolledSource;
         while (true)
         {
-            // Asks for nothing, which waits until there is something: who is idle holds no buffer.
-            _ = await application.Stream.ReadAsync(Memory<byte>.Empty, cancellationToken);
+            // Who is idle holds no buffer. A stream that cannot be polled waits when it is asked for nothing.
+            _ = await (polled?.WaitForEventAsync(cancellationToken) ?? application.Stream.ReadAsync(Memory<byte>.Empty, cancellationToken));
             var buffer = output.GetMemory(size);
-            var read = await application.Stream.ReadAsync(buffer, cancellationToken);
+            int read;
+            if (polled is null)
+            {
+                read = await application.Stream.ReadAsync(buffer, cancellationToken);
+            }
+            else if (!polled.TryRead(buffer.Span, out read))
+            {
+                output.Advance(0);
+                continue;
+            }
+
             if (read == 0)
             {
                 await output.CompleteAsync();

@@ -24,8 +24,7 @@ internal sealed partial class Http2Connection
 
         var refused = code is Http2ErrorCode.RefusedStream;
         var failure = new HboneException(refused ? HboneError.Unprocessed : HboneError.Reset, $"the peer reset the tunnel ({code})") { Code = code };
-        stream.Response.TrySetException(failure);
-        _ = stream.Response.Task.Exception;
+        stream.FailResponse(failure);
 
         // ztunnel §2.8: these end the octets as a FIN does.
         var benign = code is Http2ErrorCode.NoError or Http2ErrorCode.Cancel;

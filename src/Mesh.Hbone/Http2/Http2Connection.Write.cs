@@ -9,7 +9,7 @@ internal sealed partial class Http2Connection
     // One write carries up to this, frame headers included: four full TLS records, one system call.
     internal const int BatchSize = 64 * 1024;
 
-    // Two mebibytes on the thread of whoever began; then on another.
+    // Two mebibytes in a row; then others have their turn.
     private const int BatchesInARow = 32;
 
     // A peer that makes us answer but does not read the answers (floods of PING or SETTINGS) is cut off here.
@@ -31,16 +31,19 @@ internal sealed partial class Http2Connection
     // How often somebody had something to send since the writer last looked; above zero while it is at work.
     private int _writeSignals;
     private readonly WriteSignal _writeSignal = new();
+    private readonly Action _wakeWriter;
 
     /// <summary>Puts a stream in the queue and sees that somebody writes.</summary>
-    public void Send(Http2Stream stream)
+    /// <param name="stream">The stream.</param>
+    /// <param name="now">Whether it has so much that waiting for others gains nothing.</param>
+    public void Send(Http2Stream stream, bool now = false)
     {
         lock (_gate)
         {
             Enqueue_NeedsLock(stream);
         }
 
-        ScheduleWrite();
+        ScheduleWrite(now);
     }
 
     private void Enqueue_NeedsLock(Http2Stream stream)
@@ -52,12 +55,21 @@ internal sealed partial class Http2Connection
         }
     }
 
-    private void ScheduleWrite()
+    private void ScheduleWrite(bool now = false)
     {
-        if (Interlocked.Increment(ref _writeSignals) == 1)
+        if (Interlocked.Increment(ref _writeSignals) != 1)
         {
-            _writeSignal.Set();
+            return;
         }
+
+        if (!now && EventLoop.Current is { } loop)
+        {
+            // What other sockets have for this connection goes out with it.
+            loop.AtEndOfTurn(_wakeWriter);
+            return;
+        }
+
+        _writeSignal.Set();
     }
 
     // Lives as long as the connection; nothing but the signal wakes it.
@@ -81,7 +93,7 @@ internal sealed partial class Http2Connection
                         if (batches % BatchesInARow == 0)
                         {
                             // Whoever had something to send is not kept for what others have.
-                            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+                            await EventLoop.YieldAsync();
                         }
                     }
                 }

@@ -63,6 +63,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     public Http2Connection(Stream transport, bool isServer, HboneOptions options, TimeProvider time, ILogger logger, Action<Http2Stream>? onRequest = null)
     {
         _transport = transport;
+        _wakeWriter = _writeSignal.Set;
         _isServer = isServer;
         _options = options;
         _maxHeaderListSize = isServer ? options.MaxHeaderListSize : options.MaxHeaderListSize / 4;

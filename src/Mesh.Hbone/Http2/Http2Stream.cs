@@ -15,6 +15,7 @@ internal sealed class Http2Stream
         Connection = connection;
         Id = id;
         ReceiveWindow = new FlowWindow(options.StreamWindowSize);
+        Response = new(options.InlineCompletions ? TaskCreationOptions.None : TaskCreationOptions.RunContinuationsAsynchronously);
         Input = new StreamInput(this, options.InlineCompletions);
         Output = new StreamOutput(this, options.InlineCompletions);
     }
@@ -34,7 +35,7 @@ internal sealed class Http2Stream
     public IReadOnlyList<HeaderField> RequestHeaders { get; set; } = [];
 
     /// <summary>The response, on a client: what stands before the first DATA, 1xx responses passed over.</summary>
-    public TaskCompletionSource<IReadOnlyList<HeaderField>> Response { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    public TaskCompletionSource<IReadOnlyList<HeaderField>> Response { get; }
 
     // Guarded by the connection's lock from here on.
     public FlowWindow SendWindow;
@@ -91,9 +92,24 @@ internal sealed class Http2Stream
     /// <summary>Fails whoever waits for the response or reads.</summary>
     public void FailInbound(HboneException failure)
     {
-        Response.TrySetException(failure);
-        _ = Response.Task.Exception;
+        FailResponse(failure);
         Input.End(failure);
+    }
+
+    /// <summary>Fails whoever waits for the response; on another thread, for locks may be held here.</summary>
+    public void FailResponse(HboneException failure)
+    {
+        if (!Response.Task.IsCompleted)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(
+                static failed =>
+                {
+                    failed.Response.TrySetException(failed.Failure);
+                    _ = failed.Response.Task.Exception;
+                },
+                (Response, Failure: failure),
+                preferLocal: false);
+        }
     }
 
     /// <summary>Gives the stream up: the peer gets RST_STREAM, the application nothing more.</summary>

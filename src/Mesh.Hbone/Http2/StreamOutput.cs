@@ -181,6 +181,11 @@ internal sealed class StreamOutput : PipeWriter
             _lent = false;
             piece.End += bytes;
             _unflushed += bytes;
+            if (piece == _first && piece.Start == piece.End)
+            {
+                // Lent for nothing.
+                RemoveFirst_NeedsLock(piece);
+            }
         }
     }
 
@@ -208,9 +213,11 @@ internal sealed class StreamOutput : PipeWriter
         cancellationToken.ThrowIfCancellationRequested();
         FlushResult? result = null;
         short version = 0;
+        bool now;
         lock (_gate)
         {
             Commit_NeedsLock();
+            now = _length >= FurtherPiece;
             if (_cancelled || _closed || _length < PauseAt)
             {
                 result = new FlushResult(_cancelled, _closed);
@@ -226,8 +233,8 @@ internal sealed class StreamOutput : PipeWriter
             }
         }
 
-        var flushing = result is { } now ? new ValueTask<FlushResult>(now) : _wait.ResultAsync(version, cancellationToken);
-        _stream.Connection.Send(_stream);
+        var flushing = result is { } known ? new ValueTask<FlushResult>(known) : _wait.ResultAsync(version, cancellationToken);
+        _stream.Connection.Send(_stream, now);
         return flushing;
     }
 

@@ -54,7 +54,7 @@ public sealed class HboneListener : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly HashSet<Http2Connection> _connections = [];
     private readonly HashSet<Task> _serving = [];
-    private readonly RequestQueue _requests = new();
+    private readonly RequestQueue _requests;
     private readonly PeerWatch _peers;
     private readonly CancellationTokenSource _stopAccepting = new();
     private readonly CancellationTokenSource _stop = new();
@@ -67,6 +67,7 @@ public sealed class HboneListener : IAsyncDisposable
     {
         _listener = listener;
         _options = options;
+        _requests = new RequestQueue(options.Hbone.InlineCompletions);
         _peers = new PeerWatch(options.Trust);
         _accepting = Task.Run(AcceptConnectionsAsync);
     }

@@ -3,11 +3,12 @@ using Mesh.Hbone.Http2;
 namespace Mesh.Hbone.Server;
 
 /// <summary>Requests that wait for the application. Those of a connection that is gone leave it, so that what waits is bounded by the connections there are. Thread-safe.</summary>
-internal sealed class RequestQueue
+/// <param name="inlineCompletions">Whether who waits goes on on the thread of who adds.</param>
+internal sealed class RequestQueue(bool inlineCompletions)
 {
     private readonly Lock _gate = new();
     private readonly LinkedList<HboneRequest> _requests = new();
-    private TaskCompletionSource _news = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource _news = new(Continuations(inlineCompletions));
     private bool _completed;
 
     /// <summary>Adds a request; false when none are taken any more.</summary>
@@ -93,7 +94,9 @@ internal sealed class RequestQueue
     private TaskCompletionSource Renew_NeedsLock()
     {
         var news = _news;
-        _news = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _news = new TaskCompletionSource(Continuations(inlineCompletions));
         return news;
     }
+
+    private static TaskCreationOptions Continuations(bool inline) => inline ? TaskCreationOptions.None : TaskCreationOptions.RunContinuationsAsynchronously;
 }

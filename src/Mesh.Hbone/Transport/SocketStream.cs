@@ -8,8 +8,16 @@ namespace Mesh.Hbone.Transport;
 /// <see cref="NetworkStream"/> ends such a wait with any event of the socket, also with a late one of what has been read already. Whoever took a buffer
 /// then would hold it for as long as the connection is idle.
 /// </remarks>
-internal sealed class SocketStream(Socket socket) : NetworkStream(socket, ownsSocket: true)
+internal sealed class SocketStream : NetworkStream, IPolledSource
 {
+    /// <summary>Over a connected socket, which it owns from now on.</summary>
+    public SocketStream(Socket socket)
+        : base(socket, ownsSocket: true)
+    {
+        // Nothing that is called without waiting for it blocks, as TryRead needs.
+        socket.Blocking = false;
+    }
+
     private bool IsThere => Socket.Poll(0, SelectMode.SelectRead);
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -18,14 +26,8 @@ internal sealed class SocketStream(Socket socket) : NetworkStream(socket, ownsSo
         return buffer.Length > 0 || (reading.IsCompletedSuccessfully && IsThere) ? reading : WaitAsync(reading, cancellationToken);
     }
 
-    /// <summary>Waits for an event of the socket, which may be nothing: for who then calls <see cref="TryRead"/>.</summary>
     public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken) => base.ReadAsync(Memory<byte>.Empty, cancellationToken);
 
-    /// <summary>From now on nothing that is called without waiting for it blocks, as <see cref="TryRead"/> needs.</summary>
-    public void MakeNonBlocking() => Socket.Blocking = false;
-
-    /// <summary>Reads what is there; false when nothing is. An end is there, as 0 octets.</summary>
-    /// <exception cref="IOException">The connection was lost.</exception>
     public bool TryRead(Span<byte> buffer, out int count)
     {
         count = Socket.Receive(buffer, SocketFlags.None, out var error);
@@ -49,7 +51,8 @@ internal sealed class SocketStream(Socket socket) : NetworkStream(socket, ownsSo
         return 0;
     }
 
-    private static IOException LostBy(SocketError error)
+    /// <summary>What is thrown when a socket has failed.</summary>
+    internal static IOException LostBy(SocketError error)
     {
         var cause = new SocketException((int)error);
         return new IOException(cause.Message, cause);

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.Versioning;
 using Mesh.Core.Workloads;
 
 namespace Mesh.Hbone.Transport;
@@ -45,6 +46,10 @@ public sealed record SocketTransportOptions
 
     /// <summary>Whether sockets may use addresses that are not the machine's own. Default <see cref="TransparentMode.Never"/>. Needs CAP_NET_ADMIN or CAP_NET_RAW.</summary>
     public TransparentMode Transparent { get; init; }
+
+    /// <summary>Whether who waits for a socket goes on on the thread that polls it, one for each processor. Default false. Linux; elsewhere it changes nothing.</summary>
+    /// <remarks>For applications that never block there: whoever blocks holds up other connections. With <see cref="HboneOptions.InlineCompletions"/>.</remarks>
+    public bool EventLoops { get; init; }
 }
 
 /// <summary>TCP sockets: no delay, keep-alive, IPv4 and IPv6.</summary>
@@ -74,8 +79,13 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                 BindSource(socket, source);
             }
 
+            if (UsesEventLoops)
+            {
+                return await ConnectPolledAsync(socket, remote, isBound: source is not null, cancellationToken);
+            }
+
             await socket.ConnectAsync(remote, cancellationToken);
-            return new SocketConnection(socket);
+            return new SocketConnection(socket, remote, new SocketStream(socket));
         }
         catch (SocketException e)
         {
@@ -170,6 +180,9 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         }
     }
 
+    [SupportedOSPlatformGuard("linux")]
+    private bool UsesEventLoops => options.EventLoops && OperatingSystem.IsLinux();
+
     private bool SharesPorts => options.SharePorts && OperatingSystem.IsLinux();
 
     /// <summary>Opens a socket. Override it to have all sockets in another network namespace.</summary>
@@ -201,6 +214,46 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         if (options.PacketMark is { } mark && OperatingSystem.IsLinux())
         {
             SetPrivileged(socket, LinuxOption.Mark, (int)mark, "SO_MARK");
+        }
+    }
+
+    // The runtime would have its own thread woken for every event of a socket that it has connected.
+    [SupportedOSPlatform("linux")]
+    private async ValueTask<TransportConnection> ConnectPolledAsync(Socket socket, IPEndPoint remote, bool isBound, CancellationToken cancellationToken)
+    {
+        if (!isBound)
+        {
+            // Else the socket does not know that it has an address when it is connected.
+            BindSource(socket, remote.AddressFamily is AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any);
+        }
+
+        socket.Blocking = false;
+        var connected = PolledStream.Connect(socket, remote);
+        if (connected is null)
+        {
+            // Fails again, and says why.
+            await socket.ConnectAsync(remote, cancellationToken);
+        }
+
+        var isConnecting = connected is false;
+        var stream = new PolledStream(socket, isConnecting);
+        try
+        {
+            if (isConnecting)
+            {
+                await stream.WaitForConnectAsync(cancellationToken);
+                if (socket.GetSocketOption(SocketOptionLevel.Socket, SocketOptionName.Error) is int and not 0 and var error)
+                {
+                    throw new SocketException(error);
+                }
+            }
+
+            return new SocketConnection(socket, remote, stream);
+        }
+        catch
+        {
+            await stream.DisposeAsync();
+            throw;
         }
     }
 
@@ -288,6 +341,8 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
 
     private sealed class SocketListener(SocketTransportFactory factory, Socket socket, bool isTransparent) : TransportListener
     {
+        private readonly PolledAcceptor? _polled = factory.UsesEventLoops ? new PolledAcceptor(socket) : null;
+
         public override bool IsTransparent => isTransparent;
 
         public override bool HandOver() => factory.SharesPorts && ReusePortGroup.PreferTheSecond(socket);
@@ -301,7 +356,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                 Socket accepted;
                 try
                 {
-                    accepted = await socket.AcceptAsync(cancellationToken);
+                    accepted = await (_polled?.AcceptAsync(cancellationToken) ?? socket.AcceptAsync(cancellationToken));
                 }
                 catch (Exception e) when (e is ObjectDisposedException or SocketException { SocketErrorCode: SocketError.OperationAborted or SocketError.Interrupted })
                 {
@@ -311,11 +366,12 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                 try
                 {
                     factory.Prepare(accepted);
-                    return new SocketConnection(accepted);
+                    var remote = (IPEndPoint)accepted.RemoteEndPoint!;
+                    return new SocketConnection(accepted, remote, factory.UsesEventLoops ? new PolledStream(accepted, isConnecting: false) : new SocketStream(accepted));
                 }
-                catch (SocketException)
+                catch (Exception e) when (e is SocketException or IOException)
                 {
-                    // The client is gone already.
+                    // The client is gone already, or the system takes no more.
                     accepted.Dispose();
                 }
             }
@@ -324,22 +380,22 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         public override ValueTask DisposeAsync()
         {
             socket.Dispose();
+            _polled?.Dispose();
             return default;
         }
     }
 
-    private sealed class SocketConnection(Socket socket) : TransportConnection
+    private sealed class SocketConnection(Socket socket, IPEndPoint remote, Stream stream) : TransportConnection
     {
         private const int SolIp = 0;
         private const int SolIpv6 = 41;
         private const int OriginalDestinationOption = 80;
-        private readonly SocketStream _stream = new(socket);
 
-        public override Stream Stream => _stream;
+        public override Stream Stream => stream;
 
         public override IPEndPoint LocalEndPoint { get; } = NetworkAddress.Canonical((IPEndPoint)socket.LocalEndPoint!);
 
-        public override IPEndPoint RemoteEndPoint { get; } = NetworkAddress.Canonical((IPEndPoint)socket.RemoteEndPoint!);
+        public override IPEndPoint RemoteEndPoint { get; } = NetworkAddress.Canonical(remote);
 
         public override IPEndPoint OriginalDestination => ReadOriginalDestination(SolIp, 16) ?? ReadOriginalDestination(SolIpv6, 28) ?? LocalEndPoint;
 
@@ -355,9 +411,13 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
             }
         }
 
-        public override void Abort() => socket.Close(timeout: 0);
+        public override void Abort()
+        {
+            socket.Close(timeout: 0);
+            stream.Dispose();
+        }
 
-        public override ValueTask DisposeAsync() => _stream.DisposeAsync();
+        public override ValueTask DisposeAsync() => stream.DisposeAsync();
 
         // Linux, after REDIRECT: a sockaddr_in or sockaddr_in6. Without a redirection there is an error, or our own address.
         private IPEndPoint? ReadOriginalDestination(int level, int length)

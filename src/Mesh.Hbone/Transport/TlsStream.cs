@@ -89,7 +89,7 @@ internal sealed class TlsStream : AsyncStream
         private const int ReadSize = 128 * 1024;
 
         private readonly Stream _transport;
-        private readonly SocketStream? _socket;
+        private readonly IPolledSource? _polled;
         private readonly Http2.OutputBuffer _corked = new();
         private bool _isCorked;
         private byte[]? _read;
@@ -99,8 +99,7 @@ internal sealed class TlsStream : AsyncStream
         public TransportBuffer(Stream transport)
         {
             _transport = transport;
-            _socket = transport as SocketStream;
-            _socket?.MakeNonBlocking();
+            _polled = transport as IPolledSource;
         }
 
         /// <summary>Whose turn it is to compute, during a handshake; null after it.</summary>
@@ -136,7 +135,7 @@ internal sealed class TlsStream : AsyncStream
 
             // To ask for nothing is to wait until there is something.
             return buffer.Length > 0 ? FillAsync(buffer, cancellationToken)
-                : _socket is not null ? WaitAsync(_socket, cancellationToken)
+                : _polled is not null ? WaitAsync(_polled, cancellationToken)
                 : _transport.ReadAsync(buffer, cancellationToken);
         }
 
@@ -198,17 +197,17 @@ internal sealed class TlsStream : AsyncStream
         // Reads as soon as there may be something. TLS takes it right after; were it woken for nothing, it would hold its own buffer and this one until the
         // peer speaks again.
         [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-        private async ValueTask<int> WaitAsync(SocketStream socket, CancellationToken cancellationToken)
+        private async ValueTask<int> WaitAsync(IPolledSource polled, CancellationToken cancellationToken)
         {
             while (true)
             {
-                await socket.WaitForEventAsync(cancellationToken);
+                await polled.WaitForEventAsync(cancellationToken);
                 _read ??= ArrayPool<byte>.Shared.Rent(ReadSize);
                 _start = 0;
                 _end = 0;
                 try
                 {
-                    if (socket.TryRead(_read, out _end))
+                    if (polled.TryRead(_read, out _end))
                     {
                         return 0;
                     }

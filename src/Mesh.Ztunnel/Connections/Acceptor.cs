@@ -23,7 +23,7 @@ internal sealed class Acceptor : IAsyncDisposable
     /// <param name="direction">The direction of what comes.</param>
     /// <param name="time">The clock.</param>
     /// <param name="logger">Where it speaks.</param>
-    /// <param name="handle">Carries one connection to its end; owns both and must not throw.</param>
+    /// <param name="handle">Carries one connection to its end; owns both, must not throw and must not block.</param>
     public Acceptor(
         TransportListener listener,
         ConnectionTracker connections,
@@ -61,7 +61,7 @@ internal sealed class Acceptor : IAsyncDisposable
 
                 // Counted from the moment it is accepted, so that a drain waits for it.
                 var tracked = _connections.Track(_direction);
-                _ = Task.Run(() => _handle(connection, tracked));
+                _ = _handle(connection, tracked);
             }
             catch (OperationCanceledException)
             {

@@ -76,7 +76,7 @@ internal sealed class InboundProxy : IAsyncDisposable
         {
             // Counted from the moment it is accepted, so that a drain waits for it.
             var tracked = _connections.Track(ConnectionDirection.Inbound);
-            _ = Task.Run(() => HandleAsync(request, tracked));
+            _ = HandleAsync(request, tracked);
         }
     }
 

@@ -47,15 +47,25 @@ public sealed class AccessLog
     private void Ended(ConnectionRecord record)
     {
         record.Duration = _time.GetElapsedTime(record.BeganAt);
-        var (level, message, id) = record.Outcome switch
+        if (IsWritten(record))
         {
-            ConnectionOutcome.Complete => (LogLevel.Information, "connection complete", new EventId(3002, "ConnectionComplete")),
-            ConnectionOutcome.Rejected => (LogLevel.Warning, "connection failed", new EventId(3003, "ConnectionFailed")),
-            _ => (LogLevel.Error, "connection complete", new EventId(3002, "ConnectionComplete")),
-        };
-        _logger.Log(level, id, new Line(message, Fields(record, ended: true)), null, Format);
+            var (message, id) = record.Outcome is ConnectionOutcome.Rejected
+                ? ("connection failed", new EventId(3003, "ConnectionFailed"))
+                : ("connection complete", new EventId(3002, "ConnectionComplete"));
+            _logger.Log(Level(record), id, new Line(message, Fields(record, ended: true)), null, Format);
+        }
+
         Recorded?.Invoke(this, record);
     }
+
+    private bool IsWritten(ConnectionRecord record) => _logger.IsEnabled(Level(record));
+
+    private static LogLevel Level(ConnectionRecord record) => record.Outcome switch
+    {
+        ConnectionOutcome.Complete => LogLevel.Information,
+        ConnectionOutcome.Rejected => LogLevel.Warning,
+        _ => LogLevel.Error,
+    };
 
     // The order is part of the format. Addresses stand without quotes, so they are not strings.
     private static List<KeyValuePair<string, object?>> Fields(ConnectionRecord record, bool ended)
@@ -110,7 +120,11 @@ public sealed class AccessLog
         // A log whose reader is slow makes its writers wait. That must not be the thread that polls the sockets, on which we may be.
         public async ValueTask DisposeAsync()
         {
-            await Task.Yield();
+            if (log.IsWritten(record))
+            {
+                await Task.Yield();
+            }
+
             log.Ended(record);
         }
     }

@@ -1,0 +1,69 @@
+using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using System.Runtime.Versioning;
+
+namespace Mesh.Hbone.Transport;
+
+/// <summary>Accepts on a listening socket of an <see cref="EventLoop"/>.</summary>
+internal sealed class PolledAcceptor : IDisposable
+{
+    private readonly Socket _socket;
+    private readonly Readiness _acceptable = new(inlineCompletions: true);
+    private readonly SemaphoreSlim _turn = new(1);
+    private readonly EventLoop _loop;
+    private readonly long _id;
+
+    /// <summary>On a socket that listens, which stays the caller's.</summary>
+    /// <exception cref="IOException">The system takes no more sockets.</exception>
+    [SupportedOSPlatform("linux")]
+    public PolledAcceptor(Socket socket)
+    {
+        _socket = socket;
+        _socket.Blocking = false;
+        _loop = EventLoop.Next();
+        _id = _loop.Add(socket.SafeHandle, _ => _acceptable.Set());
+    }
+
+    /// <summary>The next connection.</summary>
+    /// <exception cref="SocketException">It cannot be accepted.</exception>
+    /// <exception cref="ObjectDisposedException">The socket was closed.</exception>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<Socket> AcceptAsync(CancellationToken cancellationToken)
+    {
+        await _turn.WaitAsync(cancellationToken);
+        try
+        {
+            while (true)
+            {
+                await _acceptable.WaitAsync(cancellationToken);
+                _acceptable.Clear();
+                if (!_socket.Poll(0, SelectMode.SelectRead))
+                {
+                    continue;
+                }
+
+                // There may be more, and an attempt that fails is to be made again.
+                _acceptable.Set();
+                try
+                {
+                    return _socket.Accept();
+                }
+                catch (SocketException e) when (e.SocketErrorCode is SocketError.WouldBlock or SocketError.ConnectionAborted)
+                {
+                    // Another process was faster, or the client is gone.
+                }
+            }
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <summary>Wakes who waits, after the socket was closed.</summary>
+    public void Dispose()
+    {
+        _loop.Remove(_id);
+        _acceptable.Set();
+    }
+}

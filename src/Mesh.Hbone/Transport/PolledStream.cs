@@ -1,0 +1,218 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
+
+namespace Mesh.Hbone.Transport;
+
+/// <summary>The octets of a socket of an <see cref="EventLoop"/>. One reader and one writer at a time.</summary>
+/// <remarks>A read that brings less than was asked for has emptied the socket, so that nothing asks again before the next event (epoll(7), question 9).</remarks>
+internal sealed partial class PolledStream : AsyncStream, IPolledSource
+{
+    private readonly Socket _socket;
+    private readonly EventLoop _loop;
+    private readonly Readiness _readable;
+    private readonly Readiness _writable;
+    private readonly long _id;
+
+    // The end is told once, perhaps before what lies ahead of it has been read.
+    private volatile bool _ended;
+    private int _disposed;
+
+    /// <summary>Begins to connect a socket that does not block.</summary>
+    /// <returns>Whether it is connected; null when it cannot be.</returns>
+    public static bool? Connect(Socket socket, IPEndPoint remote)
+    {
+        var address = remote.Serialize();
+        return ConnectSocket(socket.SafeHandle, ref MemoryMarshal.GetReference(address.Buffer.Span), address.Size) == 0 ? true
+            : Marshal.GetLastPInvokeError() == InProgress ? false
+            : null;
+    }
+
+    /// <summary>Waits until a socket that was connecting is connected, or has failed.</summary>
+    public ValueTask<int> WaitForConnectAsync(CancellationToken cancellationToken) => _writable.WaitAsync(cancellationToken);
+
+    /// <summary>Over a socket, which it owns from now on.</summary>
+    /// <param name="socket">The socket.</param>
+    /// <param name="isConnecting">Whether <see cref="WaitForConnectAsync"/> is to follow.</param>
+    /// <exception cref="IOException">The system takes no more sockets; the socket is left to the caller then.</exception>
+    [SupportedOSPlatform("linux")]
+    public PolledStream(Socket socket, bool isConnecting)
+    {
+        _socket = socket;
+        _socket.Blocking = false;
+        _readable = new Readiness(inlineCompletions: true);
+        _writable = new Readiness(inlineCompletions: true);
+        if (isConnecting)
+        {
+            _writable.Clear();
+        }
+
+        _loop = EventLoop.Next();
+        _id = _loop.Add(socket.SafeHandle, OnEvents);
+    }
+
+    public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken) => _readable.WaitAsync(cancellationToken);
+
+    public bool TryRead(Span<byte> buffer, out int count)
+    {
+        if (!_readable.IsSet)
+        {
+            count = 0;
+            return false;
+        }
+
+        _readable.Clear();
+        SocketError error;
+        try
+        {
+            count = _socket.Receive(buffer, SocketFlags.None, out error);
+        }
+        catch (ObjectDisposedException)
+        {
+            throw SocketStream.LostBy(SocketError.OperationAborted);
+        }
+
+        if (error is SocketError.WouldBlock)
+        {
+            return false;
+        }
+
+        if (count == buffer.Length || _ended || error is not SocketError.Success)
+        {
+            _readable.Set();
+        }
+
+        return error is SocketError.Success ? true : throw SocketStream.LostBy(error);
+    }
+
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        buffer.IsEmpty ? WaitUntilThereAsync(cancellationToken)
+        : TryRead(buffer.Span, out var count) ? new ValueTask<int>(count)
+        : ReadLaterAsync(buffer, cancellationToken);
+
+    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        var written = Send(buffer.Span);
+        return written == buffer.Length ? default : WriteRestAsync(buffer[written..], cancellationToken);
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing && Interlocked.Exchange(ref _disposed, 1) == 0)
+        {
+            _loop.Remove(_id);
+            _socket.Dispose();
+
+            // Who waits finds the socket closed.
+            _readable.Set();
+            _writable.Set();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    // On the thread of the loop.
+    private void OnEvents(EventLoop.Events events)
+    {
+        if ((events & (EventLoop.Events.PeerEnded | EventLoop.Events.Ended | EventLoop.Events.Failed)) != 0)
+        {
+            _ended = true;
+        }
+
+        if ((events & ~EventLoop.Events.Writable) != 0)
+        {
+            _readable.Set();
+        }
+
+        if ((events & ~(EventLoop.Events.Readable | EventLoop.Events.PeerEnded)) != 0)
+        {
+            _writable.Set();
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> WaitUntilThereAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            await _readable.WaitAsync(cancellationToken);
+            _readable.Clear();
+            if (IsThere())
+            {
+                _readable.Set();
+                return 0;
+            }
+        }
+    }
+
+    private bool IsThere()
+    {
+        try
+        {
+            return _socket.Poll(0, SelectMode.SelectRead);
+        }
+        catch (ObjectDisposedException)
+        {
+            throw SocketStream.LostBy(SocketError.OperationAborted);
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> ReadLaterAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            await _readable.WaitAsync(cancellationToken);
+            if (TryRead(buffer.Span, out var count))
+            {
+                return count;
+            }
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask WriteRestAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            _writable.Clear();
+            buffer = buffer[Send(buffer.Span)..];
+            if (buffer.IsEmpty)
+            {
+                return;
+            }
+
+            await _writable.WaitAsync(cancellationToken);
+        }
+    }
+
+    // Of <sys/socket.h> and <errno.h>.
+    private const int InProgress = 115;
+
+    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
+    private static partial int ConnectSocket(SafeSocketHandle socket, ref byte address, int length);
+
+    // As much as the socket takes now.
+    private int Send(ReadOnlySpan<byte> buffer)
+    {
+        int count;
+        SocketError error;
+        try
+        {
+            count = _socket.Send(buffer, SocketFlags.None, out error);
+        }
+        catch (ObjectDisposedException)
+        {
+            throw SocketStream.LostBy(SocketError.OperationAborted);
+        }
+
+        return error switch
+        {
+            SocketError.Success => count,
+            SocketError.WouldBlock => 0,
+            _ => throw SocketStream.LostBy(error),
+        };
+    }
+}
