@@ -13,6 +13,9 @@ internal sealed class LoadOptions
 
     public TimeSpan Duration => TimeSpan.FromSeconds(Quick ? 0.8 : 4);
 
+    /// <summary>How long each of the loads runs before anything is measured.</summary>
+    public TimeSpan WarmUp => TimeSpan.FromSeconds(Quick ? 1.5 : 4);
+
     public int Repetitions => Quick ? 3 : 5;
 
     public bool Includes(string workload) => _workloads.Count == 0 || _workloads.Contains(workload);

@@ -42,6 +42,14 @@ try
         peers.Add(await start());
     }
 
+    // A runtime that compiles while it runs takes some seconds of work to come to its speed; the others get the same.
+    foreach (var peer in peers)
+    {
+        await Measure.BulkAsync(peer, 8, options.WarmUp);
+        await Measure.PingAsync(peer, 64, options.WarmUp);
+        await Measure.ConnectionsAsync(peer, options.WarmUp);
+    }
+
     foreach (var (name, unit, run) in Workloads())
     {
         if (!options.Includes(name))
@@ -55,7 +63,7 @@ try
         {
             foreach (var peer in peers)
             {
-                // The first round warms up: a runtime that compiles while it runs is not at its speed yet.
+                // The first round warms up, too.
                 var sample = await run(peer);
                 if (repetition > 0)
                 {

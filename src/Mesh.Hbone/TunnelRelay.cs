@@ -122,6 +122,7 @@ public static class TunnelRelay
     private static async Task UpAsync(TransportConnection application, PipeWriter output, RelayCounters counters, CancellationToken cancellationToken)
     {
         var size = SmallBuffer;
+        var turn = default(EventLoop.Budget);
         var polled = application.Stream as IPolledSource;
         while (true)
         {
@@ -153,14 +154,21 @@ public static class TunnelRelay
             {
                 throw new IOException(PeerTakesNoMore);
             }
+
+            if (turn.IsUsedUp(read))
+            {
+                await EventLoop.YieldAsync();
+            }
         }
     }
 
     private static async Task DownAsync(PipeReader input, TransportConnection application, Action<long> count, CancellationToken cancellationToken)
     {
+        var turn = default(EventLoop.Budget);
         while (true)
         {
             var result = await input.ReadAsync(cancellationToken);
+            var length = (int)result.Buffer.Length;
             foreach (var segment in result.Buffer)
             {
                 await application.Stream.WriteAsync(segment, cancellationToken);
@@ -173,12 +181,18 @@ public static class TunnelRelay
                 application.ShutdownSend();
                 return;
             }
+
+            if (turn.IsUsedUp(length))
+            {
+                await EventLoop.YieldAsync();
+            }
         }
     }
 
     private static async Task PlainAsync(TransportConnection from, TransportConnection to, Action<long> count, CancellationToken cancellationToken)
     {
         var size = SmallBuffer;
+        var turn = default(EventLoop.Budget);
         while (true)
         {
             _ = await from.Stream.ReadAsync(Memory<byte>.Empty, cancellationToken);
@@ -193,6 +207,10 @@ public static class TunnelRelay
             size = read == buffer.Memory.Length ? LargeBuffer : read < SmallBuffer ? SmallBuffer : size;
             await to.Stream.WriteAsync(buffer.Memory[..read], cancellationToken);
             count(read);
+            if (turn.IsUsedUp(read))
+            {
+                await EventLoop.YieldAsync();
+            }
         }
     }
 }

@@ -6,7 +6,6 @@ namespace Mesh.Hbone.Http2;
 /// <summary>The reading half: frames as they come, DATA in whatever pieces they come.</summary>
 internal sealed partial class Http2Connection
 {
-
     // The applications are woken when nothing more is at hand, when the buffer is full, or when as much was read in small pieces.
     private const int MaxNotWoken = 128 * 1024;
 
@@ -39,6 +38,7 @@ internal sealed partial class Http2Connection
     private async Task ReadAsync()
     {
         HboneException failure;
+        var turn = default(EventLoop.Budget);
         try
         {
             while (true)
@@ -81,6 +81,11 @@ internal sealed partial class Http2Connection
                 _start += Process(_readBuffer.Array.AsMemory(_start, _end - _start), out var needed);
                 WriteAnswers();
                 MakeRoom(needed);
+                if (turn.IsUsedUp(read))
+                {
+                    WakeTouched();
+                    await EventLoop.YieldAsync();
+                }
             }
 
             ReleaseReadBuffer();

@@ -102,6 +102,26 @@ internal sealed partial class EventLoop
 
     private static IOException Failed() => new($"epoll: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
 
+    /// <summary>How much whoever never has to wait may carry before others have their turn. On a thread that is no loop's it is without bound.</summary>
+    public struct Budget
+    {
+        private const int Full = 1024 * 1024;
+        private int _used;
+
+        /// <summary>Counts what was carried; true when <see cref="YieldAsync"/> is to follow.</summary>
+        public bool IsUsedUp(int octets)
+        {
+            _used += octets;
+            if (_used < Full)
+            {
+                return false;
+            }
+
+            _used = 0;
+            return Current is not null;
+        }
+    }
+
     /// <summary>Goes on in a later turn.</summary>
     public readonly struct TurnAwaitable : ICriticalNotifyCompletion
     {

@@ -114,6 +114,12 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
 
             Mark(socket);
             Share(socket);
+            if (OperatingSystem.IsLinux())
+            {
+                // Linux gives what is accepted the options of the listener: five calls less for each connection.
+                Prepare(socket);
+            }
+
             var isTransparent = options.Transparent is not TransparentMode.Never && TryMakeTransparent(socket);
             socket.Bind(local);
             socket.Listen(Backlog);
@@ -219,12 +225,12 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
 
     // The runtime would have its own thread woken for every event of a socket that it has connected.
     [SupportedOSPlatform("linux")]
-    private async ValueTask<TransportConnection> ConnectPolledAsync(Socket socket, IPEndPoint remote, bool isBound, CancellationToken cancellationToken)
+    private static async ValueTask<TransportConnection> ConnectPolledAsync(Socket socket, IPEndPoint remote, bool isBound, CancellationToken cancellationToken)
     {
         if (!isBound)
         {
             // Else the socket does not know that it has an address when it is connected.
-            BindSource(socket, remote.AddressFamily is AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any);
+            BindAddress(socket, remote.AddressFamily is AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any);
         }
 
         socket.Blocking = false;
@@ -257,20 +263,25 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         }
     }
 
-    // Ports of the source are of no interest, so the system need not reserve one before it knows the destination.
     private void BindSource(Socket socket, IPAddress source)
+    {
+        if (OperatingSystem.IsLinux() && options.Transparent is not TransparentMode.Never && TryMakeTransparent(socket))
+        {
+            SetRaw(socket, socket.AddressFamily is AddressFamily.InterNetwork ? LinuxOption.FreeBind : LinuxOption.FreeBindV6);
+        }
+
+        BindAddress(socket, source);
+    }
+
+    // Ports of the source are of no interest, so the system need not reserve one before it knows the destination.
+    private static void BindAddress(Socket socket, IPAddress address)
     {
         if (OperatingSystem.IsLinux())
         {
-            if (options.Transparent is not TransparentMode.Never && TryMakeTransparent(socket))
-            {
-                SetRaw(socket, socket.AddressFamily is AddressFamily.InterNetwork ? LinuxOption.FreeBind : LinuxOption.FreeBindV6);
-            }
-
             SetRaw(socket, LinuxOption.BindAddressNoPort);
         }
 
-        socket.Bind(new IPEndPoint(source, 0));
+        socket.Bind(new IPEndPoint(address, 0));
     }
 
     private bool TryMakeTransparent(Socket socket)
@@ -365,7 +376,11 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
 
                 try
                 {
-                    factory.Prepare(accepted);
+                    if (!OperatingSystem.IsLinux())
+                    {
+                        factory.Prepare(accepted);
+                    }
+
                     var remote = (IPEndPoint)accepted.RemoteEndPoint!;
                     return new SocketConnection(accepted, remote, factory.UsesEventLoops ? new PolledStream(accepted, isConnecting: false) : new SocketStream(accepted));
                 }
