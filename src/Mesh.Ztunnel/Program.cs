@@ -1,5 +1,6 @@
 using Mesh.Core.Configuration;
 using Mesh.Core.Identity;
+using Mesh.Hbone.Transport;
 using Mesh.Xds.CertificateAuthority;
 using Mesh.Ztunnel;
 using Mesh.Ztunnel.Telemetry;
@@ -7,8 +8,8 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
-// Read by the runtime when the first socket is made. Completions then run on the thread that polls the sockets: one thread switch
-// less for each read. What may wait, such as a line of the access log, leaves that thread first. See docs/performance.md.
+// Read by the runtime when the first socket is made. Completions then run on the thread that polls the sockets, as on the event loops: one thread
+// switch less for each read. What may wait, such as a line of the access log, leaves that thread first. See docs/performance.md.
 Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
 
 switch (args)
@@ -37,7 +38,7 @@ static async Task<int> RunAsync(string[] args)
         return await FailAsync(errors);
     }
 
-    // Before the first socket, like the one above.
+    // For what does not go by the event loops: DNS and administration. Before the first socket, like the one above.
     Environment.SetEnvironmentVariable(WorkerThreads.RuntimeVariable, environment.WorkerThreadCount.ToString());
 
     try
@@ -82,7 +83,12 @@ static IHost Build(ZtunnelEnvironment environment, Dictionary<string, string> va
 
     builder.Services.AddSingleton(environment.LogLevels);
     builder.Services.AddSingleton(services => development ?? Authority(environment, services.GetRequiredService<ILoggerFactory>()));
-    builder.Services.AddZtunnel(options => ZtunnelEnvironment.Read(variables, options));
+    var loops = OperatingSystem.IsLinux() ? new EventLoopGroup(environment.WorkerThreadCount) : null;
+    builder.Services.AddZtunnel(options =>
+    {
+        ZtunnelEnvironment.Read(variables, options);
+        options.Sockets = options.Sockets with { EventLoops = loops };
+    });
     return builder.Build();
 }
 

@@ -120,7 +120,7 @@ public sealed class ZtunnelOptions
     public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How sockets are made: keep-alive, packet mark, whether clients' addresses are kept, whether ports are shared with another process.</summary>
-    public SocketTransportOptions Sockets { get; set; } = new() { EventLoops = true };
+    public SocketTransportOptions Sockets { get; set; } = new();
 
     /// <summary>Whether workloads' questions of DNS are answered, with the host names of the mesh. Default true.</summary>
     public bool DnsProxyEnabled { get; set; } = true;

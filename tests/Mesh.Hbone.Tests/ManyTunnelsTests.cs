@@ -20,7 +20,7 @@ public sealed class ManyTunnelsTests
     {
         using var authority = DevelopmentCertificateAuthority.Create();
         await using var certificates = new WorkloadCertificates(authority);
-        await using var listener = HboneListener.Start(new SocketTransportFactory(new SocketTransportOptions { EventLoops = true }).Listen(new IPEndPoint(IPAddress.Loopback, 0)), new HboneListenerOptions
+        await using var listener = HboneListener.Start(new SocketTransportFactory(new SocketTransportOptions { EventLoops = Loops.Shared }).Listen(new IPEndPoint(IPAddress.Loopback, 0)), new HboneListenerOptions
         {
             Certificate = token => certificates.GetAsync(Cart, cancellationToken: token),
             Trust = authority.TrustBundle,

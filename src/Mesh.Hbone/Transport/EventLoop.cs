@@ -15,8 +15,6 @@ namespace Mesh.Hbone.Transport;
 internal sealed partial class EventLoop
 {
     private const int MaxEvents = 256;
-    private static readonly Lazy<EventLoop[]> All = new(() => [.. Enumerable.Range(0, Environment.ProcessorCount).Select(number => new EventLoop(number))]);
-    private static int _last;
 
     [ThreadStatic]
     private static EventLoop? _current;
@@ -26,7 +24,11 @@ internal sealed partial class EventLoop
     private readonly int _poll;
     private long _lastId;
 
-    private EventLoop(int number)
+    /// <summary>Starts the thread.</summary>
+    /// <param name="number">Its number, for its name.</param>
+    /// <exception cref="IOException">The system gives no more.</exception>
+    [SupportedOSPlatform("linux")]
+    public EventLoop(int number)
     {
         _poll = CreatePoll(CloseOnExec);
         if (_poll < 0)
@@ -39,10 +41,6 @@ internal sealed partial class EventLoop
 
     /// <summary>The loop whose thread this is; null on every other thread.</summary>
     public static EventLoop? Current => _current;
-
-    /// <summary>The loop for the next socket: in turn.</summary>
-    [SupportedOSPlatform("linux")]
-    public static EventLoop Next() => All.Value[(uint)Interlocked.Increment(ref _last) % (uint)All.Value.Length];
 
     /// <summary>From now on tells what happens to a socket, once for each change.</summary>
     /// <returns>What <see cref="Remove"/> takes.</returns>

@@ -1,6 +1,5 @@
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
-using System.Runtime.Versioning;
 
 namespace Mesh.Hbone.Transport;
 
@@ -15,12 +14,11 @@ internal sealed class PolledAcceptor : IDisposable
 
     /// <summary>On a socket that listens, which stays the caller's.</summary>
     /// <exception cref="IOException">The system takes no more sockets.</exception>
-    [SupportedOSPlatform("linux")]
-    public PolledAcceptor(Socket socket)
+    public PolledAcceptor(Socket socket, EventLoop loop)
     {
         _socket = socket;
         _socket.Blocking = false;
-        _loop = EventLoop.Next();
+        _loop = loop;
         _id = _loop.Add(socket.SafeHandle, _ => _acceptable.Set());
     }
 

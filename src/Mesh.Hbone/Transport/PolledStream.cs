@@ -2,7 +2,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using System.Runtime.Versioning;
 
 namespace Mesh.Hbone.Transport;
 
@@ -35,10 +34,10 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
 
     /// <summary>Over a socket, which it owns from now on.</summary>
     /// <param name="socket">The socket.</param>
+    /// <param name="loop">What polls it.</param>
     /// <param name="isConnecting">Whether <see cref="WaitForConnectAsync"/> is to follow.</param>
     /// <exception cref="IOException">The system takes no more sockets; the socket is left to the caller then.</exception>
-    [SupportedOSPlatform("linux")]
-    public PolledStream(Socket socket, bool isConnecting)
+    public PolledStream(Socket socket, EventLoop loop, bool isConnecting)
     {
         _socket = socket;
         _socket.Blocking = false;
@@ -49,7 +48,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
             _writable.Clear();
         }
 
-        _loop = EventLoop.Next();
+        _loop = loop;
         _id = _loop.Add(socket.SafeHandle, OnEvents);
     }
 

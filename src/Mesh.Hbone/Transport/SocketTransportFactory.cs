@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
-using System.Runtime.Versioning;
 using Mesh.Core.Workloads;
 
 namespace Mesh.Hbone.Transport;
@@ -47,9 +46,9 @@ public sealed record SocketTransportOptions
     /// <summary>Whether sockets may use addresses that are not the machine's own. Default <see cref="TransparentMode.Never"/>. Needs CAP_NET_ADMIN or CAP_NET_RAW.</summary>
     public TransparentMode Transparent { get; init; }
 
-    /// <summary>Whether who waits for a socket goes on on the thread that polls it, one for each processor. Default false. Linux; elsewhere it changes nothing.</summary>
+    /// <summary>The threads that poll sockets, on which who waits for one goes on; null for the runtime's. Linux.</summary>
     /// <remarks>For applications that never block there: whoever blocks holds up other connections. With <see cref="HboneOptions.InlineCompletions"/>.</remarks>
-    public bool EventLoops { get; init; }
+    public EventLoopGroup? EventLoops { get; init; }
 }
 
 /// <summary>TCP sockets: no delay, keep-alive, IPv4 and IPv6.</summary>
@@ -79,9 +78,9 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                 BindSource(socket, source);
             }
 
-            if (UsesEventLoops)
+            if (options.EventLoops is not null && (EventLoop.Current ?? NextLoop()) is { } loop)
             {
-                return await ConnectPolledAsync(socket, remote, isBound: source is not null, cancellationToken);
+                return await ConnectPolledAsync(socket, remote, isBound: source is not null, loop, cancellationToken);
             }
 
             await socket.ConnectAsync(remote, cancellationToken);
@@ -186,8 +185,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         }
     }
 
-    [SupportedOSPlatformGuard("linux")]
-    private bool UsesEventLoops => options.EventLoops && OperatingSystem.IsLinux();
+    private EventLoop? NextLoop() => options.EventLoops?.Next();
 
     private bool SharesPorts => options.SharePorts && OperatingSystem.IsLinux();
 
@@ -224,8 +222,8 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
     }
 
     // The runtime would have its own thread woken for every event of a socket that it has connected.
-    [SupportedOSPlatform("linux")]
-    private static async ValueTask<TransportConnection> ConnectPolledAsync(Socket socket, IPEndPoint remote, bool isBound, CancellationToken cancellationToken)
+    // Who connects for a socket of a loop gets one of the same: what belongs together meets no other thread.
+    private static async ValueTask<TransportConnection> ConnectPolledAsync(Socket socket, IPEndPoint remote, bool isBound, EventLoop loop, CancellationToken cancellationToken)
     {
         if (!isBound)
         {
@@ -242,7 +240,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         }
 
         var isConnecting = connected is false;
-        var stream = new PolledStream(socket, isConnecting);
+        var stream = new PolledStream(socket, loop, isConnecting);
         try
         {
             if (isConnecting)
@@ -352,7 +350,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
 
     private sealed class SocketListener(SocketTransportFactory factory, Socket socket, bool isTransparent) : TransportListener
     {
-        private readonly PolledAcceptor? _polled = factory.UsesEventLoops ? new PolledAcceptor(socket) : null;
+        private readonly PolledAcceptor? _polled = factory.NextLoop() is { } loop ? new PolledAcceptor(socket, loop) : null;
 
         public override bool IsTransparent => isTransparent;
 
@@ -382,7 +380,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                     }
 
                     var remote = (IPEndPoint)accepted.RemoteEndPoint!;
-                    return new SocketConnection(accepted, remote, factory.UsesEventLoops ? new PolledStream(accepted, isConnecting: false) : new SocketStream(accepted));
+                    return new SocketConnection(accepted, remote, factory.NextLoop() is { } loop ? new PolledStream(accepted, loop, isConnecting: false) : new SocketStream(accepted));
                 }
                 catch (Exception e) when (e is SocketException or IOException)
                 {

@@ -79,7 +79,7 @@ internal sealed class Siege : IAsyncDisposable
         ITestOutputHelper output, HboneOptions? options = null, Func<HboneRequest, bool>? accepts = null, TimeProvider? time = null, int maxHandshakes = 2_000)
     {
         var siege = new Siege(output, accepts ?? (_ => true));
-        siege._listener = HboneListener.Start(new SocketTransportFactory(new SocketTransportOptions { EventLoops = true }).Listen(new IPEndPoint(IPAddress.Loopback, 0)), new HboneListenerOptions
+        siege._listener = HboneListener.Start(new SocketTransportFactory(new SocketTransportOptions { EventLoops = Loops.Shared }).Listen(new IPEndPoint(IPAddress.Loopback, 0)), new HboneListenerOptions
         {
             Certificate = token => siege._certificates.GetAsync(Cart, cancellationToken: token),
             Trust = siege.Trust,

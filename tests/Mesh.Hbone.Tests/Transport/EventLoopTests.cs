@@ -9,7 +9,7 @@ public sealed class EventLoopTests
 {
     private const int Connections = 200;
 
-    private readonly SocketTransportFactory _sockets = new(new SocketTransportOptions { EventLoops = true });
+    private readonly SocketTransportFactory _sockets = new(new SocketTransportOptions { EventLoops = Loops.Shared });
 
     [Fact]
     public async Task Each_of_many_connections_carries_its_own_octets_to_the_end_both_ways()

@@ -192,9 +192,9 @@ public sealed class PolledSourceTests : IDisposable
 
     private (Stream Stream, IPolledSource Source) Open(bool onEventLoop)
     {
-        if (onEventLoop && OperatingSystem.IsLinux())
+        if (onEventLoop)
         {
-            var polled = new PolledStream(_socket, isConnecting: false);
+            var polled = new PolledStream(_socket, Loops.Shared!.Next(), isConnecting: false);
             return (polled, polled);
         }
 
