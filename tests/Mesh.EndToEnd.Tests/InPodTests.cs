@@ -218,6 +218,35 @@ public sealed class InPodTests : IAsyncLifetime
             line.Contains("connection complete", StringComparison.Ordinal) && line.Contains($"src.addr={new IPEndPoint(source, 0).ToString()[..^1]}", StringComparison.Ordinal);
     }
 
+    // Connection tracking would take the client's next connection for the one that the ztunnel has made with the client's address, and it would hang. A client and
+    // a pod with few ports to give out would soon meet.
+    [RequiresNamespaces]
+    public async Task Connections_with_a_clients_address_never_use_a_port_that_the_client_may_use_next()
+    {
+        await using var services = await RedirectedMesh.ServeAsync(_mesh.Cart);
+        var bare = _mesh.Network.AddPod(_mesh.Network.First, "bare");
+        foreach (var pod in new[] { bare, _mesh.Cart })
+        {
+            var (status, output) = await NodeNetwork.RunAsync(pod.Netns, "sh", "-c", "echo 40000 40019 > /proc/sys/net/ipv4/ip_local_port_range");
+            Assert.True(status == 0, output);
+        }
+
+        const string Open = """
+            import socket, sys
+            kept = []
+            for i in range(8):
+                kept.append(socket.create_connection((sys.argv[1], 7), timeout=10))
+                kept[-1].sendall(b'x' * 100)
+                assert kept[-1].recv(100, socket.MSG_WAITALL) == b'x' * 100
+            print('all', len(kept))
+            """;
+        foreach (var address in new[] { _mesh.Cart.Address, _mesh.Cart.Address6 })
+        {
+            var (status, output) = await NodeNetwork.RunAsync(bare.Netns, "python3", "-c", Open, address.ToString());
+            Assert.True(status == 0 && output.Trim() == "all 8", output);
+        }
+    }
+
     [RequiresNamespaces]
     public async Task What_is_open_at_the_deadline_is_cut_and_listed()
     {

@@ -50,7 +50,7 @@ internal sealed partial class EventLoop
         var id = Interlocked.Increment(ref _lastId);
         _sockets[id] = tell;
         Span<byte> change = stackalloc byte[EventSize];
-        BinaryPrimitives.WriteUInt32LittleEndian(change, (uint)(Events.Readable | Events.Writable | Events.PeerEnded | Events.OnChange));
+        BinaryPrimitives.WriteUInt32LittleEndian(change, (uint)(Events.Readable | Events.Urgent | Events.Writable | Events.PeerEnded | Events.OnChange));
         BinaryPrimitives.WriteInt64LittleEndian(change[DataOffset..], id);
         if (ControlPoll(_poll, AddSocket, socket, ref MemoryMarshal.GetReference(change)) == 0)
         {
@@ -160,6 +160,9 @@ internal sealed partial class EventLoop
 
         /// <summary>There is something to read, or an end.</summary>
         Readable = 0x1,
+
+        /// <summary>Something urgent has come (RFC 9293, section 3.8.5).</summary>
+        Urgent = 0x2,
 
         /// <summary>There is room to write.</summary>
         Writable = 0x4,

@@ -7,10 +7,15 @@ namespace Mesh.Hbone.Transport;
 internal sealed class PolledAcceptor : IDisposable
 {
     private readonly Socket _socket;
+    // So many in a row; then the loop's other sockets have their turn.
+    private const int MaxInARow = 16;
+
     private readonly Readiness _acceptable = new(inlineCompletions: true);
     private readonly SemaphoreSlim _turn = new(1);
     private readonly EventLoop _loop;
     private readonly long _id;
+    private volatile bool _disposed;
+    private int _inARow;
 
     /// <summary>On a socket that listens, which stays the caller's.</summary>
     /// <exception cref="IOException">The system takes no more sockets.</exception>
@@ -33,6 +38,12 @@ internal sealed class PolledAcceptor : IDisposable
         {
             while (true)
             {
+                if (++_inARow % MaxInARow == 0 && EventLoop.Current is not null)
+                {
+                    await EventLoop.YieldAsync();
+                }
+
+                ObjectDisposedException.ThrowIf(_disposed, _socket);
                 await _acceptable.WaitAsync(cancellationToken);
                 _acceptable.Clear();
                 if (!_socket.Poll(0, SelectMode.SelectRead))
@@ -61,6 +72,7 @@ internal sealed class PolledAcceptor : IDisposable
     /// <summary>Wakes who waits, after the socket was closed.</summary>
     public void Dispose()
     {
+        _disposed = true;
         _loop.Remove(_id);
         _acceptable.Set();
     }

@@ -6,7 +6,10 @@ using System.Runtime.InteropServices;
 namespace Mesh.Hbone.Transport;
 
 /// <summary>The octets of a socket of an <see cref="EventLoop"/>. One reader and one writer at a time.</summary>
-/// <remarks>A read that brings less than was asked for has emptied the socket, so that nothing asks again before the next event (epoll(7), question 9).</remarks>
+/// <remarks>
+/// A read that brings less than was asked for has emptied the socket, so that nothing asks again before the next event (epoll(7), question 9). It is not so
+/// with urgent data, before which a read stops, nor when the end has been told.
+/// </remarks>
 internal sealed partial class PolledStream : AsyncStream, IPolledSource
 {
     private readonly Socket _socket;
@@ -15,8 +18,8 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
     private readonly Readiness _writable;
     private readonly long _id;
 
-    // The end is told once, perhaps before what lies ahead of it has been read.
-    private volatile bool _ended;
+    // The end is told once, perhaps before what lies ahead of it has been read. Set, too, where a read may stop short of what there is.
+    private volatile bool _mayHaveMore;
     private int _disposed;
 
     /// <summary>Begins to connect a socket that does not block.</summary>
@@ -70,6 +73,8 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
         }
         catch (ObjectDisposedException)
         {
+            // For whoever asks again.
+            _readable.Set();
             throw SocketStream.LostBy(SocketError.OperationAborted);
         }
 
@@ -78,7 +83,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
             return false;
         }
 
-        if (count == buffer.Length || _ended || error is not SocketError.Success)
+        if (count == buffer.Length || count == 0 || _mayHaveMore || error is not SocketError.Success)
         {
             _readable.Set();
         }
@@ -115,9 +120,9 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
     // On the thread of the loop.
     private void OnEvents(EventLoop.Events events)
     {
-        if ((events & (EventLoop.Events.PeerEnded | EventLoop.Events.Ended | EventLoop.Events.Failed)) != 0)
+        if ((events & (EventLoop.Events.PeerEnded | EventLoop.Events.Ended | EventLoop.Events.Failed | EventLoop.Events.Urgent)) != 0)
         {
-            _ended = true;
+            _mayHaveMore = true;
         }
 
         if ((events & ~EventLoop.Events.Writable) != 0)
@@ -125,7 +130,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
             _readable.Set();
         }
 
-        if ((events & ~(EventLoop.Events.Readable | EventLoop.Events.PeerEnded)) != 0)
+        if ((events & ~(EventLoop.Events.Readable | EventLoop.Events.Urgent | EventLoop.Events.PeerEnded)) != 0)
         {
             _writable.Set();
         }
@@ -154,6 +159,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
         }
         catch (ObjectDisposedException)
         {
+            _readable.Set();
             throw SocketStream.LostBy(SocketError.OperationAborted);
         }
     }

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography;
 using Mesh.Core.Workloads;
 
 namespace Mesh.Hbone.Transport;
@@ -57,6 +58,11 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
 {
     private const int Backlog = 1024;
 
+    // For connections with an address that is another's.
+    private const int FirstKeptSourcePort = 10_000;
+    private const int LastKeptSourcePort = 32_767;
+    private const int MaxPortsTried = 16;
+
     /// <summary>Sockets with the default keep-alive and nothing else.</summary>
     public SocketTransportFactory()
         : this(new SocketTransportOptions())
@@ -67,34 +73,43 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
     public override async ValueTask<TransportConnection> ConnectAsync(IPEndPoint remote, IPAddress? source, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(remote);
-        Socket? socket = null;
-        try
+        for (var attempt = 1; ; attempt++)
         {
-            socket = OpenSocket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-            Mark(socket);
-            Prepare(socket);
-            if (source is not null)
+            Socket? socket = null;
+            var isPortChosen = false;
+            try
             {
-                BindSource(socket, source);
-            }
+                socket = OpenSocket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+                Mark(socket);
+                Prepare(socket);
+                if (source is not null)
+                {
+                    isPortChosen = BindSource(socket, source);
+                }
 
-            if (options.EventLoops is not null && (EventLoop.Current ?? NextLoop()) is { } loop)
+                if (options.EventLoops is not null && (EventLoop.Current ?? NextLoop()) is { } loop)
+                {
+                    return await ConnectPolledAsync(socket, remote, isBound: source is not null, loop, cancellationToken);
+                }
+
+                await socket.ConnectAsync(remote, cancellationToken);
+                return new SocketConnection(socket, remote, new SocketStream(socket));
+            }
+            catch (SocketException e) when (isPortChosen && e.SocketErrorCode is SocketError.AddressNotAvailable or SocketError.AddressAlreadyInUse && attempt < MaxPortsTried)
             {
-                return await ConnectPolledAsync(socket, remote, isBound: source is not null, loop, cancellationToken);
+                // The port was taken.
+                socket?.Dispose();
             }
-
-            await socket.ConnectAsync(remote, cancellationToken);
-            return new SocketConnection(socket, remote, new SocketStream(socket));
-        }
-        catch (SocketException e)
-        {
-            socket?.Dispose();
-            throw new IOException($"cannot connect to {remote}: {e.Message}", e);
-        }
-        catch
-        {
-            socket?.Dispose();
-            throw;
+            catch (SocketException e)
+            {
+                socket?.Dispose();
+                throw new IOException($"cannot connect to {remote}: {e.Message}", e);
+            }
+            catch
+            {
+                socket?.Dispose();
+                throw;
+            }
         }
     }
 
@@ -261,14 +276,32 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         }
     }
 
-    private void BindSource(Socket socket, IPAddress source)
+    // Whether the port was chosen here. It must be none that the owner of the address chooses itself for the same destination, or connection tracking takes one
+    // connection for the other, and the owner's hangs: none of those that systems give out (32768 to 60999, and above by NAT).
+    private bool BindSource(Socket socket, IPAddress source)
     {
-        if (OperatingSystem.IsLinux() && options.Transparent is not TransparentMode.Never && TryMakeTransparent(socket))
+        if (!OperatingSystem.IsLinux() || options.Transparent is TransparentMode.Never || !TryMakeTransparent(socket))
         {
-            SetRaw(socket, socket.AddressFamily is AddressFamily.InterNetwork ? LinuxOption.FreeBind : LinuxOption.FreeBindV6);
+            BindAddress(socket, source);
+            return false;
         }
 
-        BindAddress(socket, source);
+        SetRaw(socket, socket.AddressFamily is AddressFamily.InterNetwork ? LinuxOption.FreeBind : LinuxOption.FreeBindV6);
+
+        // A port may be used again for another destination.
+        SetRaw(socket, LinuxOption.ReuseAddress);
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                socket.Bind(new IPEndPoint(source, RandomNumberGenerator.GetInt32(FirstKeptSourcePort, LastKeptSourcePort + 1)));
+                return true;
+            }
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.AddressAlreadyInUse && attempt < MaxPortsTried)
+            {
+                // Somebody listens there.
+            }
+        }
     }
 
     // Ports of the source are of no interest, so the system need not reserve one before it knows the destination.
@@ -372,6 +405,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                     return null;
                 }
 
+                Stream? stream = null;
                 try
                 {
                     if (!OperatingSystem.IsLinux())
@@ -380,12 +414,19 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                     }
 
                     var remote = (IPEndPoint)accepted.RemoteEndPoint!;
-                    return new SocketConnection(accepted, remote, factory.NextLoop() is { } loop ? new PolledStream(accepted, loop, isConnecting: false) : new SocketStream(accepted));
+                    stream = factory.NextLoop() is { } loop ? new PolledStream(accepted, loop, isConnecting: false) : new SocketStream(accepted);
+                    return new SocketConnection(accepted, remote, stream);
                 }
-                catch (Exception e) when (e is SocketException or IOException)
+                catch (SocketException)
                 {
-                    // The client is gone already, or the system takes no more.
+                    // The client is gone already.
+                    stream?.Dispose();
                     accepted.Dispose();
+                }
+                catch
+                {
+                    accepted.Dispose();
+                    throw;
                 }
             }
         }
