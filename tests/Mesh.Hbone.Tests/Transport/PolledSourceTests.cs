@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using Mesh.Testing;
 
 namespace Mesh.Hbone.Transport;
@@ -135,6 +136,20 @@ public sealed class PolledSourceTests : IDisposable
         }
 
         await sending.InTime();
+    }
+
+    // A read stops before it, with more behind.
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task What_follows_urgent_data_is_read_too(bool onEventLoop)
+    {
+        var (stream, _) = Open(onEventLoop);
+        _peer.Send("before"u8);
+        _peer.Send("!"u8, SocketFlags.OutOfBand);
+        _peer.Send("behind"u8);
+        var octets = new byte["beforebehind".Length];
+        await stream.ReadExactlyAsync(octets).InTime();
+        Assert.Equal("beforebehind", Encoding.ASCII.GetString(octets));
     }
 
     [Theory]
