@@ -34,8 +34,7 @@ public sealed class HboneOptions
     /// <summary>Whether who reads or writes a tunnel goes on, when it had to wait, on the thread that reads or writes the connection. Default false.</summary>
     /// <remarks>
     /// Saves a thread switch for each read. Only for applications that never block there: whoever blocks holds up all tunnels of the connection. The
-    /// proxies set it; <see cref="TunnelRelay"/> never blocks. The completions of sockets are the business of the process
-    /// (<c>DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS</c>).
+    /// proxies set it; <see cref="TunnelRelay"/> never blocks. <see cref="Transport.SocketTransportOptions.EventLoops"/> does the same for sockets.
     /// </remarks>
     public bool InlineCompletions { get; set; }
 

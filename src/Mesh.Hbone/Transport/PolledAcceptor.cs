@@ -10,7 +10,7 @@ internal sealed class PolledAcceptor : IDisposable
     // So many in a row; then the loop's other sockets have their turn.
     private const int MaxInARow = 16;
 
-    private readonly Readiness _acceptable = new(inlineCompletions: true);
+    private readonly Readiness _acceptable = new();
     private readonly SemaphoreSlim _turn = new(1);
     private readonly EventLoop _loop;
     private readonly long _id;

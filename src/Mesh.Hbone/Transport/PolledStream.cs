@@ -14,13 +14,31 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
 {
     private readonly Socket _socket;
     private readonly EventLoop _loop;
-    private readonly Readiness _readable;
-    private readonly Readiness _writable;
+    private readonly Readiness _readable = new();
+    private readonly Readiness _writable = new();
     private readonly long _id;
 
     // The end is told once, perhaps before what lies ahead of it has been read. Set, too, where a read may stop short of what there is.
     private volatile bool _mayHaveMore;
     private int _disposed;
+
+    /// <summary>Over a socket, which it owns from now on.</summary>
+    /// <param name="socket">The socket.</param>
+    /// <param name="loop">What polls it.</param>
+    /// <param name="isConnecting">Whether <see cref="WaitForConnectAsync"/> is to follow.</param>
+    /// <exception cref="IOException">The system takes no more sockets; the socket is left to the caller then.</exception>
+    public PolledStream(Socket socket, EventLoop loop, bool isConnecting)
+    {
+        _socket = socket;
+        _socket.Blocking = false;
+        if (isConnecting)
+        {
+            _writable.Clear();
+        }
+
+        _loop = loop;
+        _id = _loop.Add(socket.SafeHandle, OnEvents);
+    }
 
     /// <summary>Begins to connect a socket that does not block.</summary>
     /// <returns>Whether it is connected; null when it cannot be.</returns>
@@ -34,26 +52,6 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
 
     /// <summary>Waits until a socket that was connecting is connected, or has failed.</summary>
     public ValueTask<int> WaitForConnectAsync(CancellationToken cancellationToken) => _writable.WaitAsync(cancellationToken);
-
-    /// <summary>Over a socket, which it owns from now on.</summary>
-    /// <param name="socket">The socket.</param>
-    /// <param name="loop">What polls it.</param>
-    /// <param name="isConnecting">Whether <see cref="WaitForConnectAsync"/> is to follow.</param>
-    /// <exception cref="IOException">The system takes no more sockets; the socket is left to the caller then.</exception>
-    public PolledStream(Socket socket, EventLoop loop, bool isConnecting)
-    {
-        _socket = socket;
-        _socket.Blocking = false;
-        _readable = new Readiness(inlineCompletions: true);
-        _writable = new Readiness(inlineCompletions: true);
-        if (isConnecting)
-        {
-            _writable.Clear();
-        }
-
-        _loop = loop;
-        _id = _loop.Add(socket.SafeHandle, OnEvents);
-    }
 
     public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken) => _readable.WaitAsync(cancellationToken);
 
@@ -193,12 +191,6 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
         }
     }
 
-    // Of <sys/socket.h> and <errno.h>.
-    private const int InProgress = 115;
-
-    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
-    private static partial int ConnectSocket(SafeSocketHandle socket, ref byte address, int length);
-
     // As much as the socket takes now.
     private int Send(ReadOnlySpan<byte> buffer)
     {
@@ -220,4 +212,10 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
             _ => throw SocketStream.LostBy(error),
         };
     }
+
+    // Of <errno.h> and <sys/socket.h>.
+    private const int InProgress = 115;
+
+    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
+    private static partial int ConnectSocket(SafeSocketHandle socket, ref byte address, int length);
 }

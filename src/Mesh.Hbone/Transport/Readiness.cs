@@ -4,13 +4,13 @@ namespace Mesh.Hbone.Transport;
 
 /// <summary>Whether a socket may be ready to be read, or to be written, and the wait for it; used again and again without an allocation. One waiter at a time.</summary>
 /// <remarks>Who uses the socket clears it before each try that may find nothing: a change that comes after the try is not lost then.</remarks>
-internal sealed class Readiness(bool inlineCompletions) : IValueTaskSource<int>
+internal sealed class Readiness : IValueTaskSource<int>
 {
     private const int No = 0;
     private const int Yes = 1;
     private const int Waiting = 2;
 
-    private ManualResetValueTaskSourceCore<int> _core = new() { RunContinuationsAsynchronously = !inlineCompletions };
+    private ManualResetValueTaskSourceCore<int> _core;
     private CancellationTokenRegistration _cancellation;
     private CancellationToken _cancellationToken;
     private int _state = Yes;
@@ -19,7 +19,7 @@ internal sealed class Readiness(bool inlineCompletions) : IValueTaskSource<int>
 
     public void Clear() => Interlocked.Exchange(ref _state, No);
 
-    /// <summary>Wakes whoever waits, right here if completions are inline.</summary>
+    /// <summary>Whoever waits goes on right here.</summary>
     public void Set()
     {
         if (Interlocked.Exchange(ref _state, Yes) == Waiting)
