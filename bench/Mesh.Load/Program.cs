@@ -59,16 +59,11 @@ try
 
         // Interleaved, so that what else happens on the machine happens to all.
         var samples = peers.ToDictionary(peer => peer.Name, _ => new List<Sample>());
-        for (var repetition = 0; repetition <= options.Repetitions; repetition++)
+        for (var repetition = 0; repetition < options.Repetitions; repetition++)
         {
             foreach (var peer in peers)
             {
-                // The first round warms up, too.
-                var sample = await run(peer);
-                if (repetition > 0)
-                {
-                    samples[peer.Name].Add(sample);
-                }
+                samples[peer.Name].Add(await run(peer));
             }
         }
 
