@@ -54,11 +54,13 @@ internal sealed class SteadyState : IAsyncDisposable
     private async Task ConnectAsync()
     {
         _certificates = new WorkloadCertificates(_authority);
+        // As the executables have it.
         var options = new HboneOptions { InlineCompletions = true };
+        var sockets = new SocketTransportFactory(new SocketTransportOptions { EventLoops = OperatingSystem.IsLinux() ? new EventLoopGroup(Environment.ProcessorCount) : null });
         _listener = HboneListener.Start(
-            new SocketTransportFactory().Listen(new IPEndPoint(IPAddress.Loopback, 0)),
+            sockets.Listen(new IPEndPoint(IPAddress.Loopback, 0)),
             new HboneListenerOptions { Certificate = token => _certificates.GetAsync(Cart, cancellationToken: token), Trust = _authority.TrustBundle, Hbone = options });
-        var connecting = new HboneClient(_certificates, options).ConnectAsync(new HboneDestination(Web, [Cart], _listener.LocalEndPoint), "10.0.0.7:8080");
+        var connecting = new HboneClient(_certificates, options, transport: sockets).ConnectAsync(new HboneDestination(Web, [Cart], _listener.LocalEndPoint), "10.0.0.7:8080");
         _server = (await _listener.AcceptAsync())!.Accept();
         _client = await connecting;
         _reading = ReadAsync();
