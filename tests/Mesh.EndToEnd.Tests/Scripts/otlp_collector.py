@@ -32,6 +32,12 @@ def child(data, number):
     return [value for field, value in fields(data) if field == number]
 
 
+def say(*words):
+    """Writes a line in one piece: print() would write each word apart, and the words of two requests would mix."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 class Collector(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -41,11 +47,11 @@ class Collector(http.server.BaseHTTPRequestHandler):
                     if self.path == "/v1/traces":
                         # Span: trace_id=1, span_id=2, parent_span_id=4, name=5
                         span = {number: value for number, value in fields(item) if number in (1, 2, 4, 5)}
-                        print("span", span[5].decode(), span[1].hex(), span[2].hex(), span.get(4, b"").hex() or "-", flush=True)
+                        say("span", span[5].decode(), span[1].hex(), span[2].hex(), span.get(4, b"").hex() or "-")
                     elif self.path == "/v1/metrics":
-                        print("metric", child(item, 1)[0].decode(), flush=True)
+                        say("metric", child(item, 1)[0].decode())
                     elif self.path == "/v1/logs":
-                        print("log", flush=True)
+                        say("log")
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -55,5 +61,5 @@ class Collector(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Collector)
-print("collecting on", server.server_address[1], flush=True)
+say("collecting on", server.server_address[1])
 server.serve_forever()
