@@ -54,6 +54,7 @@ internal sealed class SteadyState : IAsyncDisposable
     private async Task ConnectAsync()
     {
         _certificates = new WorkloadCertificates(_authority);
+
         // As the executables have it.
         var options = new HboneOptions { InlineCompletions = true };
         var sockets = new SocketTransportFactory(new SocketTransportOptions { EventLoops = OperatingSystem.IsLinux() ? new EventLoopGroup(Environment.ProcessorCount) : null });

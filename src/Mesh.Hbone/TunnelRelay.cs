@@ -122,7 +122,7 @@ public static class TunnelRelay
     private static async Task UpAsync(TransportConnection application, PipeWriter output, RelayCounters counters, CancellationToken cancellationToken)
     {
         var size = SmallBuffer;
-        var turn = default(EventLoop.Budget);
+        var turn = EventLoop.Budget.OfOctets;
         var polled = application.Stream as IPolledSource;
         while (true)
         {
@@ -164,7 +164,7 @@ public static class TunnelRelay
 
     private static async Task DownAsync(PipeReader input, TransportConnection application, Action<long> count, CancellationToken cancellationToken)
     {
-        var turn = default(EventLoop.Budget);
+        var turn = EventLoop.Budget.OfOctets;
         while (true)
         {
             var result = await input.ReadAsync(cancellationToken);
@@ -192,7 +192,7 @@ public static class TunnelRelay
     private static async Task PlainAsync(TransportConnection from, TransportConnection to, Action<long> count, CancellationToken cancellationToken)
     {
         var size = SmallBuffer;
-        var turn = default(EventLoop.Budget);
+        var turn = EventLoop.Budget.OfOctets;
         while (true)
         {
             _ = await from.Stream.ReadAsync(Memory<byte>.Empty, cancellationToken);

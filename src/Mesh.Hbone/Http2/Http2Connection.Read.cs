@@ -38,7 +38,7 @@ internal sealed partial class Http2Connection
     private async Task ReadAsync()
     {
         HboneException failure;
-        var turn = default(EventLoop.Budget);
+        var turn = EventLoop.Budget.OfOctets;
         try
         {
             while (true)

@@ -7,14 +7,13 @@ namespace Mesh.Hbone.Server;
 /// <param name="inlineCompletions">Whether who waits goes on on the thread of who adds.</param>
 internal sealed class RequestQueue(bool inlineCompletions)
 {
-    // So many in a row on the thread of whoever added one; then that thread's own work has its turn.
-    private const int MaxInARow = 16;
-
     private readonly Lock _gate = new();
     private readonly LinkedList<HboneRequest> _requests = new();
     private TaskCompletionSource _news = new(Continuations(inlineCompletions));
     private bool _completed;
-    private int _inARow;
+
+    // On the thread of whoever added a request, that thread's own work has its turn, too.
+    private EventLoop.Budget _turn = EventLoop.Budget.OfConnections;
 
     /// <summary>Adds a request; false when none are taken any more.</summary>
     public bool TryAdd(HboneRequest request)
@@ -51,7 +50,13 @@ internal sealed class RequestQueue(bool inlineCompletions)
     /// <summary>The next request; null when none will come.</summary>
     public async ValueTask<HboneRequest?> TakeAsync(CancellationToken cancellationToken)
     {
-        if (EventLoop.Current is not null && Interlocked.Increment(ref _inARow) % MaxInARow == 0)
+        bool yields;
+        lock (_gate)
+        {
+            yields = _turn.IsUsedUp(1);
+        }
+
+        if (yields)
         {
             await EventLoop.YieldAsync();
         }

@@ -100,17 +100,23 @@ internal sealed partial class EventLoop
 
     private static IOException Failed() => new($"epoll: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
 
-    /// <summary>How much whoever never has to wait may carry before others have their turn. On a thread that is no loop's it is without bound.</summary>
-    public struct Budget
+    /// <summary>How much whoever never has to wait may do before others have their turn. On a thread that is no loop's it is without bound.</summary>
+    /// <param name="full">In octets, or in connections.</param>
+    public struct Budget(int full)
     {
-        private const int Full = 1024 * 1024;
         private int _used;
 
-        /// <summary>Counts what was carried; true when <see cref="YieldAsync"/> is to follow.</summary>
-        public bool IsUsedUp(int octets)
+        /// <summary>For who carries octets: a mebibyte.</summary>
+        public static Budget OfOctets => new(1024 * 1024);
+
+        /// <summary>For who takes connections or requests: sixteen.</summary>
+        public static Budget OfConnections => new(16);
+
+        /// <summary>Counts what was done; true when <see cref="YieldAsync"/> is to follow.</summary>
+        public bool IsUsedUp(int count)
         {
-            _used += octets;
-            if (_used < Full)
+            _used += count;
+            if (_used < full)
             {
                 return false;
             }

@@ -7,15 +7,12 @@ namespace Mesh.Hbone.Transport;
 internal sealed class PolledAcceptor : IDisposable
 {
     private readonly Socket _socket;
-    // So many in a row; then the loop's other sockets have their turn.
-    private const int MaxInARow = 16;
-
     private readonly Readiness _acceptable = new();
     private readonly SemaphoreSlim _turn = new(1);
     private readonly EventLoop _loop;
     private readonly long _id;
     private volatile bool _disposed;
-    private int _inARow;
+    private EventLoop.Budget _budget = EventLoop.Budget.OfConnections;
 
     /// <summary>On a socket that listens, which stays the caller's.</summary>
     /// <exception cref="IOException">The system takes no more sockets.</exception>
@@ -38,7 +35,7 @@ internal sealed class PolledAcceptor : IDisposable
         {
             while (true)
             {
-                if (++_inARow % MaxInARow == 0 && EventLoop.Current is not null)
+                if (_budget.IsUsedUp(1))
                 {
                     await EventLoop.YieldAsync();
                 }

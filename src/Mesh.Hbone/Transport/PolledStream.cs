@@ -22,12 +22,16 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
     private volatile bool _mayHaveMore;
     private int _disposed;
 
-    /// <summary>Over a socket, which it owns from now on.</summary>
+    /// <summary>Over a connected socket, which it owns from now on.</summary>
     /// <param name="socket">The socket.</param>
     /// <param name="loop">What polls it.</param>
-    /// <param name="isConnecting">Whether <see cref="WaitForConnectAsync"/> is to follow.</param>
     /// <exception cref="IOException">The system takes no more sockets; the socket is left to the caller then.</exception>
-    public PolledStream(Socket socket, EventLoop loop, bool isConnecting)
+    public PolledStream(Socket socket, EventLoop loop)
+        : this(socket, loop, isConnecting: false)
+    {
+    }
+
+    private PolledStream(Socket socket, EventLoop loop, bool isConnecting)
     {
         _socket = socket;
         _socket.Blocking = false;
@@ -40,18 +44,39 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
         _id = _loop.Add(socket.SafeHandle, OnEvents);
     }
 
-    /// <summary>Begins to connect a socket that does not block.</summary>
-    /// <returns>Whether it is connected; null when it cannot be.</returns>
-    public static bool? Connect(Socket socket, IPEndPoint remote)
+    /// <summary>Connects a socket, which the result owns. The runtime would have a thread of its own woken for every event of a socket that it has connected.</summary>
+    /// <exception cref="SocketException">It cannot be connected.</exception>
+    public static async ValueTask<PolledStream> ConnectAsync(Socket socket, EventLoop loop, IPEndPoint remote, CancellationToken cancellationToken)
     {
-        var address = remote.Serialize();
-        return ConnectSocket(socket.SafeHandle, ref MemoryMarshal.GetReference(address.Buffer.Span), address.Size) == 0 ? true
-            : Marshal.GetLastPInvokeError() == InProgress ? false
-            : null;
-    }
+        socket.Blocking = false;
+        var connected = TryConnect(socket, remote);
+        if (connected is null)
+        {
+            // Fails again, and says why.
+            await socket.ConnectAsync(remote, cancellationToken);
+        }
 
-    /// <summary>Waits until a socket that was connecting is connected, or has failed.</summary>
-    public ValueTask<int> WaitForConnectAsync(CancellationToken cancellationToken) => _writable.WaitAsync(cancellationToken);
+        var isConnecting = connected is false;
+        var stream = new PolledStream(socket, loop, isConnecting);
+        try
+        {
+            if (isConnecting)
+            {
+                await stream._writable.WaitAsync(cancellationToken);
+                if (socket.GetSocketOption(SocketOptionLevel.Socket, SocketOptionName.Error) is int and not 0 and var error)
+                {
+                    throw new SocketException(error);
+                }
+            }
+
+            return stream;
+        }
+        catch
+        {
+            await stream.DisposeAsync();
+            throw;
+        }
+    }
 
     public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken) => _readable.WaitAsync(cancellationToken);
 
@@ -211,6 +236,15 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
             SocketError.WouldBlock => 0,
             _ => throw SocketStream.LostBy(error),
         };
+    }
+
+    // Whether it is connected; null when it cannot be.
+    private static bool? TryConnect(Socket socket, IPEndPoint remote)
+    {
+        var address = remote.Serialize();
+        return ConnectSocket(socket.SafeHandle, ref MemoryMarshal.GetReference(address.Buffer.Span), address.Size) == 0 ? true
+            : Marshal.GetLastPInvokeError() == InProgress ? false
+            : null;
     }
 
     // Of <errno.h> and <sys/socket.h>.

@@ -1,56 +1,8 @@
-using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
-using Mesh.Core.Workloads;
 
 namespace Mesh.Hbone.Transport;
-
-/// <summary>TCP keep-alive (ztunnel §1, §13).</summary>
-/// <param name="Idle">Silence before the first probe.</param>
-/// <param name="Interval">Time between probes.</param>
-/// <param name="Probes">Probes without an answer before the connection is given up.</param>
-public sealed record TcpKeepAlive(TimeSpan Idle, TimeSpan Interval, int Probes)
-{
-    /// <summary>180 seconds, 180 seconds, 9 probes.</summary>
-    public static readonly TcpKeepAlive Default = new(TimeSpan.FromSeconds(180), TimeSpan.FromSeconds(180), 9);
-}
-
-/// <summary>Whether sockets may use addresses that are not the machine's own (IP_TRANSPARENT; ztunnel §1, ENABLE_ORIG_SRC).</summary>
-public enum TransparentMode
-{
-    /// <summary>They never do.</summary>
-    Never = 0,
-
-    /// <summary>They do where the system lets them.</summary>
-    IfPossible = 1,
-
-    /// <summary>They do; where the system does not let them, listening fails.</summary>
-    Required = 2,
-}
-
-/// <summary>How sockets are made.</summary>
-public sealed record SocketTransportOptions
-{
-    /// <summary>TCP keep-alive; null for none.</summary>
-    public TcpKeepAlive? KeepAlive { get; init; } = TcpKeepAlive.Default;
-
-    /// <summary>Whether octets that nobody acknowledges end a connection after as long as keep-alive would take (TCP_USER_TIMEOUT). Default false.</summary>
-    public bool UserTimeout { get; init; }
-
-    /// <summary>The mark of every packet (SO_MARK), by which rules of redirection tell ours from those of applications; null for none. Needs CAP_NET_ADMIN.</summary>
-    public uint? PacketMark { get; init; }
-
-    /// <summary>Whether another process of the same user may listen on the same port at the same time (SO_REUSEPORT), to take it over. Default false.</summary>
-    public bool SharePorts { get; init; }
-
-    /// <summary>Whether sockets may use addresses that are not the machine's own. Default <see cref="TransparentMode.Never"/>. Needs CAP_NET_ADMIN or CAP_NET_RAW.</summary>
-    public TransparentMode Transparent { get; init; }
-
-    /// <summary>The threads that poll sockets, on which who waits for one goes on; null for the runtime's. Linux.</summary>
-    /// <remarks>For applications that never block there: whoever blocks holds up other connections. With <see cref="HboneOptions.InlineCompletions"/>.</remarks>
-    public EventLoopGroup? EventLoops { get; init; }
-}
 
 /// <summary>TCP sockets: no delay, keep-alive, IPv4 and IPv6.</summary>
 /// <param name="options">How sockets are made.</param>
@@ -87,9 +39,16 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                     isPortChosen = BindSource(socket, source);
                 }
 
+                // Who connects for a socket of a loop gets one of the same: what belongs together meets no other thread.
                 if (options.EventLoops is not null && (EventLoop.Current ?? NextLoop()) is { } loop)
                 {
-                    return await ConnectPolledAsync(socket, remote, isBound: source is not null, loop, cancellationToken);
+                    if (source is null)
+                    {
+                        // Else the socket does not know that it has an address when it is connected.
+                        BindAddress(socket, remote.AddressFamily is AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any);
+                    }
+
+                    return new SocketConnection(socket, remote, await PolledStream.ConnectAsync(socket, loop, remote, cancellationToken));
                 }
 
                 await socket.ConnectAsync(remote, cancellationToken);
@@ -200,9 +159,9 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         }
     }
 
-    private EventLoop? NextLoop() => options.EventLoops?.Next();
-
     private bool SharesPorts => options.SharePorts && OperatingSystem.IsLinux();
+
+    private EventLoop? NextLoop() => options.EventLoops?.Next();
 
     /// <summary>Opens a socket. Override it to have all sockets in another network namespace.</summary>
     /// <exception cref="SocketException">The system does not give one.</exception>
@@ -233,46 +192,6 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
         if (options.PacketMark is { } mark && OperatingSystem.IsLinux())
         {
             SetPrivileged(socket, LinuxOption.Mark, (int)mark, "SO_MARK");
-        }
-    }
-
-    // The runtime would have its own thread woken for every event of a socket that it has connected.
-    // Who connects for a socket of a loop gets one of the same: what belongs together meets no other thread.
-    private static async ValueTask<TransportConnection> ConnectPolledAsync(Socket socket, IPEndPoint remote, bool isBound, EventLoop loop, CancellationToken cancellationToken)
-    {
-        if (!isBound)
-        {
-            // Else the socket does not know that it has an address when it is connected.
-            BindAddress(socket, remote.AddressFamily is AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any);
-        }
-
-        socket.Blocking = false;
-        var connected = PolledStream.Connect(socket, remote);
-        if (connected is null)
-        {
-            // Fails again, and says why.
-            await socket.ConnectAsync(remote, cancellationToken);
-        }
-
-        var isConnecting = connected is false;
-        var stream = new PolledStream(socket, loop, isConnecting);
-        try
-        {
-            if (isConnecting)
-            {
-                await stream.WaitForConnectAsync(cancellationToken);
-                if (socket.GetSocketOption(SocketOptionLevel.Socket, SocketOptionName.Error) is int and not 0 and var error)
-                {
-                    throw new SocketException(error);
-                }
-            }
-
-            return new SocketConnection(socket, remote, stream);
-        }
-        catch
-        {
-            await stream.DisposeAsync();
-            throw;
         }
     }
 
@@ -414,7 +333,7 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
                     }
 
                     var remote = (IPEndPoint)accepted.RemoteEndPoint!;
-                    stream = factory.NextLoop() is { } loop ? new PolledStream(accepted, loop, isConnecting: false) : new SocketStream(accepted);
+                    stream = factory.NextLoop() is { } loop ? new PolledStream(accepted, loop) : new SocketStream(accepted);
                     return new SocketConnection(accepted, remote, stream);
                 }
                 catch (SocketException)
@@ -436,66 +355,6 @@ public class SocketTransportFactory(SocketTransportOptions options) : TransportF
             socket.Dispose();
             _polled?.Dispose();
             return default;
-        }
-    }
-
-    private sealed class SocketConnection(Socket socket, IPEndPoint remote, Stream stream) : TransportConnection
-    {
-        private const int SolIp = 0;
-        private const int SolIpv6 = 41;
-        private const int OriginalDestinationOption = 80;
-
-        public override Stream Stream => stream;
-
-        public override IPEndPoint LocalEndPoint { get; } = NetworkAddress.Canonical((IPEndPoint)socket.LocalEndPoint!);
-
-        public override IPEndPoint RemoteEndPoint { get; } = NetworkAddress.Canonical(remote);
-
-        public override IPEndPoint OriginalDestination => ReadOriginalDestination(SolIp, 16) ?? ReadOriginalDestination(SolIpv6, 28) ?? LocalEndPoint;
-
-        public override void ShutdownSend()
-        {
-            try
-            {
-                socket.Shutdown(SocketShutdown.Send);
-            }
-            catch (Exception e) when (e is SocketException or ObjectDisposedException)
-            {
-                // The peer was faster.
-            }
-        }
-
-        public override void Abort()
-        {
-            socket.Close(timeout: 0);
-            stream.Dispose();
-        }
-
-        public override ValueTask DisposeAsync() => stream.DisposeAsync();
-
-        // Linux, after REDIRECT: a sockaddr_in or sockaddr_in6. Without a redirection there is an error, or our own address.
-        private IPEndPoint? ReadOriginalDestination(int level, int length)
-        {
-            if (!OperatingSystem.IsLinux() || (level == SolIpv6 && socket.AddressFamily is AddressFamily.InterNetwork))
-            {
-                return null;
-            }
-
-            Span<byte> address = stackalloc byte[length];
-            try
-            {
-                if (socket.GetRawSocketOption(level, OriginalDestinationOption, address) < length)
-                {
-                    return null;
-                }
-            }
-            catch (SocketException)
-            {
-                return null;
-            }
-
-            var port = BinaryPrimitives.ReadUInt16BigEndian(address[2..]);
-            return NetworkAddress.Canonical(new IPEndPoint(new IPAddress(level == SolIp ? address.Slice(4, 4) : address.Slice(8, 16)), port));
         }
     }
 }

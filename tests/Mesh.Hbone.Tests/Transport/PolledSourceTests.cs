@@ -209,7 +209,7 @@ public sealed class PolledSourceTests : IDisposable
     {
         if (onEventLoop)
         {
-            var polled = new PolledStream(_socket, Loops.Shared!.Next(), isConnecting: false);
+            var polled = new PolledStream(_socket, Loops.Shared!.Next());
             return (polled, polled);
         }
 
