@@ -123,7 +123,7 @@ public static class TunnelRelay
     {
         var size = SmallBuffer;
         var turn = EventLoop.Budget.OfOctets;
-        var polled = application.Stream as IPolledSource;
+        var polled = application.Stream as IPolledStream;
         while (true)
         {
             // Who is idle holds no buffer. A stream that cannot be polled waits when it is asked for nothing.

@@ -87,7 +87,6 @@ public sealed class HboneClient
         var transport = destination is { Gateway: { } gateway, GatewayAuthority: { } authority }
             ? await ConnectThroughAsync(gateway, authority, throughGateway, cancellationToken)
             : await ConnectTransportAsync(destination, cancellationToken);
-        var tls = new TlsStream(transport.Stream);
         try
         {
             using var deadline = new CancellationTokenSource(_options.HandshakeTimeout, _time);
@@ -95,7 +94,7 @@ public sealed class HboneClient
             try
             {
                 var trustVersion = _certificates.TrustBundle.Version;
-                var peer = await AuthenticateAsync(destination, certificate, tls, either.Token);
+                var (tls, peer) = await AuthenticateAsync(destination, certificate, transport, either.Token);
                 var http2 = await BeginHttp2Async(destination, tls, either.Token);
                 _peers.Add(http2, peer.Identity!, peer.Chain);
                 return new HboneConnection(transport, http2, peer.Identity!, peer.NotAfter!.Value, certificate, trustVersion);
@@ -107,7 +106,6 @@ public sealed class HboneClient
         }
         catch
         {
-            await tls.DisposeAsync();
             await transport.DisposeAsync();
             throw;
         }
@@ -162,12 +160,15 @@ public sealed class HboneClient
         }
     }
 
-    private async Task<PeerVerification> AuthenticateAsync(HboneDestination destination, WorkloadCertificate certificate, TlsStream tls, CancellationToken cancellationToken)
+    private async Task<(TlsStream Tls, PeerVerification Peer)> AuthenticateAsync(
+        HboneDestination destination, WorkloadCertificate certificate, TransportConnection transport, CancellationToken cancellationToken)
     {
         var peer = new PeerVerification();
+        TlsStream tls;
         try
         {
-            await tls.AuthenticateAsClientAsync(SpiffeTls.ClientOptions(certificate, _certificates.TrustBundle, destination.Peers, peer, _time, _aliases), cancellationToken);
+            var options = SpiffeTls.ClientOptions(certificate, _certificates.TrustBundle, destination.Peers, peer, _time, _aliases);
+            tls = await TlsStream.AuthenticateAsClientAsync(transport.Stream, options, cancellationToken);
         }
         catch (Exception e) when (e is AuthenticationException or IOException)
         {
@@ -176,14 +177,18 @@ public sealed class HboneClient
                 : new HboneException(HboneError.TlsFailed, $"TLS with {destination.EndPoint} failed: {(e.InnerException ?? e).Message}", e);
         }
 
-        if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2)
+        var fault = tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2
+            ? new HboneException(HboneError.TlsFailed, $"{destination.EndPoint} does not speak h2 (ALPN)")
+            : peer is not { Identity: not null, NotAfter: not null }
+            ? new HboneException(HboneError.PeerRejected, $"{destination.EndPoint} proved no identity")
+            : null;
+        if (fault is not null)
         {
-            throw new HboneException(HboneError.TlsFailed, $"{destination.EndPoint} does not speak h2 (ALPN)");
+            await tls.DisposeAsync();
+            throw fault;
         }
 
-        return peer is { Identity: not null, NotAfter: not null }
-            ? peer
-            : throw new HboneException(HboneError.PeerRejected, $"{destination.EndPoint} proved no identity");
+        return (tls, peer);
     }
 
     private async Task<Http2Connection> BeginHttp2Async(HboneDestination destination, TlsStream tls, CancellationToken cancellationToken)

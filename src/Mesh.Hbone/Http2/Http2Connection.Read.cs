@@ -43,7 +43,7 @@ internal sealed partial class Http2Connection
         {
             while (true)
             {
-                if (_start == _end && _transport is not TlsStream { HasBuffered: true })
+                if (_start == _end)
                 {
                     // Asks for nothing, which waits until there is something; who is idle holds no buffer.
                     var waiting = _transport.ReadAsync(Memory<byte>.Empty);

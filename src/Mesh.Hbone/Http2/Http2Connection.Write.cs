@@ -120,17 +120,19 @@ internal sealed partial class Http2Connection
             Busy?.Invoke();
         }
 
-        var tls = _transport as TlsStream;
-        tls?.Cork();
-        if (_batch.Length > 0)
+        if (_transport is TlsStream tls)
+        {
+            await tls.WriteAsync(_batch.Written, _inPlace);
+        }
+        else
         {
             await _transport.WriteAsync(_batch.Written);
-            _batch.Clear();
+            await _transport.WriteAsync(_inPlace);
         }
 
+        _batch.Clear();
         if (_inPlaceStream is { } stream)
         {
-            await _transport.WriteAsync(_inPlace);
             _inPlaceStream = null;
             stream.Output.AdvanceTo(_inPlace.Length - FrameHeader.Size);
             _inPlace = default;
@@ -138,11 +140,6 @@ internal sealed partial class Http2Connection
             {
                 stream.Output.Close();
             }
-        }
-
-        if (tls is not null)
-        {
-            await tls.UncorkAsync();
         }
     }
 

@@ -233,8 +233,7 @@ public sealed class HboneListener : IAsyncDisposable
         {
             await using (connection)
             {
-                await using var tls = new TlsStream(connection.Stream);
-                await using var http2 = await HandshakeAsync(connection, tls, peer);
+                await using var http2 = await HandshakeAsync(connection, peer);
                 _peers.Add(http2, peer.Identity!, peer.Chain);
                 using var stopped = _stop.Token.Register(static state =>
                     ((Http2Connection)state!).Close(Http2ErrorCode.NoError, new HboneException(HboneError.Aborted, "the listener was closed")), http2);
@@ -253,21 +252,30 @@ public sealed class HboneListener : IAsyncDisposable
         }
     }
 
-    private async Task<Http2Connection> HandshakeAsync(TransportConnection connection, TlsStream tls, PeerVerification peer)
+    private async Task<Http2Connection> HandshakeAsync(TransportConnection connection, PeerVerification peer)
     {
         using var deadline = new CancellationTokenSource(_options.Hbone.HandshakeTimeout, _options.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, _stop.Token);
         try
         {
             var certificate = await _options.Certificate(either.Token);
-            await tls.AuthenticateAsServerAsync(SpiffeTls.ServerOptions(certificate, _options.Trust, peer, _options.Time, _options.Aliases), either.Token);
-            if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2)
+            var options = SpiffeTls.ServerOptions(certificate, _options.Trust, peer, _options.Time, _options.Aliases);
+            var tls = await TlsStream.AuthenticateAsServerAsync(connection.Stream, options, either.Token);
+            try
             {
-                throw new AuthenticationException("the client does not offer h2 (ALPN)");
-            }
+                if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2)
+                {
+                    throw new AuthenticationException("the client does not offer h2 (ALPN)");
+                }
 
-            var identity = peer.Identity ?? throw new AuthenticationException("the client proved no identity");
-            return await BeginHttp2Async(connection, tls, identity, either.Token);
+                var identity = peer.Identity ?? throw new AuthenticationException("the client proved no identity");
+                return await BeginHttp2Async(connection, tls, identity, either.Token);
+            }
+            catch
+            {
+                await tls.DisposeAsync();
+                throw;
+            }
         }
         catch (OperationCanceledException e) when (deadline.IsCancellationRequested)
         {

@@ -10,7 +10,7 @@ namespace Mesh.Hbone.Transport;
 /// A read that brings less than was asked for has emptied the socket, so that nothing asks again before the next event (epoll(7), question 9). It is not so
 /// with urgent data, before which a read stops, nor when the end has been told.
 /// </remarks>
-internal sealed partial class PolledStream : AsyncStream, IPolledSource
+internal sealed partial class PolledStream : AsyncStream, IPolledStream
 {
     private readonly Socket _socket;
     private readonly EventLoop _loop;
@@ -114,6 +114,27 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
         return error is SocketError.Success ? true : throw SocketStream.LostBy(error);
     }
 
+    public int TryWrite(ReadOnlySpan<byte> octets, bool more)
+    {
+        int count;
+        SocketError error;
+        try
+        {
+            count = more ? SendMore(octets, out error) : _socket.Send(octets, SocketFlags.None, out error);
+        }
+        catch (ObjectDisposedException)
+        {
+            throw SocketStream.LostBy(SocketError.OperationAborted);
+        }
+
+        return error switch
+        {
+            SocketError.Success => count,
+            SocketError.WouldBlock => 0,
+            _ => throw SocketStream.LostBy(error),
+        };
+    }
+
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
         buffer.IsEmpty ? WaitUntilThereAsync(cancellationToken)
         : TryRead(buffer.Span, out var count) ? new ValueTask<int>(count)
@@ -121,7 +142,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        var written = Send(buffer.Span);
+        var written = TryWrite(buffer.Span, more: false);
         return written == buffer.Length ? default : WriteRestAsync(buffer[written..], cancellationToken);
     }
 
@@ -206,7 +227,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
         while (true)
         {
             _writable.Clear();
-            buffer = buffer[Send(buffer.Span)..];
+            buffer = buffer[TryWrite(buffer.Span, more: false)..];
             if (buffer.IsEmpty)
             {
                 return;
@@ -216,26 +237,14 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
         }
     }
 
-    // As much as the socket takes now.
-    private int Send(ReadOnlySpan<byte> buffer)
+    // The runtime has no word for MSG_MORE.
+    private int SendMore(ReadOnlySpan<byte> octets, out SocketError error)
     {
-        int count;
-        SocketError error;
-        try
-        {
-            count = _socket.Send(buffer, SocketFlags.None, out error);
-        }
-        catch (ObjectDisposedException)
-        {
-            throw SocketStream.LostBy(SocketError.OperationAborted);
-        }
+        var count = SendSocket(_socket.SafeHandle, ref MemoryMarshal.GetReference(octets), octets.Length, More | NoSignal);
+        error = SocketError.Success;
 
-        return error switch
-        {
-            SocketError.Success => count,
-            SocketError.WouldBlock => 0,
-            _ => throw SocketStream.LostBy(error),
-        };
+        // When it fails it does so again, and says why.
+        return count >= 0 ? (int)count : _socket.Send(octets, SocketFlags.None, out error);
     }
 
     // Whether it is connected; null when it cannot be.
@@ -249,7 +258,12 @@ internal sealed partial class PolledStream : AsyncStream, IPolledSource
 
     // Of <errno.h> and <sys/socket.h>.
     private const int InProgress = 115;
+    private const int More = 0x8000;
+    private const int NoSignal = 0x4000;
 
     [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
     private static partial int ConnectSocket(SafeSocketHandle socket, ref byte address, int length);
+
+    [LibraryImport("libc", EntryPoint = "send")]
+    private static partial nint SendSocket(SafeSocketHandle socket, ref byte octets, nint length, int flags);
 }

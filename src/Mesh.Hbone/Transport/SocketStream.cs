@@ -8,7 +8,7 @@ namespace Mesh.Hbone.Transport;
 /// <see cref="NetworkStream"/> ends such a wait with any event of the socket, also with a late one of what has been read already. Whoever took a buffer
 /// then would hold it for as long as the connection is idle.
 /// </remarks>
-internal sealed class SocketStream : NetworkStream, IPolledSource
+internal sealed class SocketStream : NetworkStream, IPolledStream
 {
     /// <summary>Over a connected socket, which it owns from now on.</summary>
     public SocketStream(Socket socket)
@@ -35,6 +35,17 @@ internal sealed class SocketStream : NetworkStream, IPolledSource
         {
             SocketError.Success => true,
             SocketError.WouldBlock => false,
+            _ => throw LostBy(error),
+        };
+    }
+
+    public int TryWrite(ReadOnlySpan<byte> octets, bool more)
+    {
+        var count = Socket.Send(octets, SocketFlags.None, out var error);
+        return error switch
+        {
+            SocketError.Success => count,
+            SocketError.WouldBlock => 0,
             _ => throw LostBy(error),
         };
     }

@@ -1,247 +1,34 @@
-using System.Buffers;
 using System.Net.Security;
-using System.Runtime.CompilerServices;
 
 namespace Mesh.Hbone.Transport;
 
-/// <summary>TLS over a transport, with as few system calls as can be: one write for what is written at once, reads of as much as there is.</summary>
-/// <remarks>
-/// <see cref="SslStream"/> alone reads one record at a time (16 KiB, and asks before each whether there is something) and writes two. While nothing
-/// comes, no buffer is held. One reader and one writer at a time.
-/// </remarks>
-internal sealed class TlsStream : AsyncStream
+/// <summary>TLS over a transport after its handshake, with as few system calls as can be. While nothing comes, no buffer is held. One reader and one writer at a time.</summary>
+internal abstract class TlsStream : AsyncStream
 {
-    private readonly TransportBuffer _buffer;
-    private readonly SslStream _tls;
-
-    /// <summary>Over a transport, which it owns from now on.</summary>
-    public TlsStream(Stream transport)
-    {
-        _buffer = new TransportBuffer(transport);
-        _tls = new SslStream(_buffer, leaveInnerStreamOpen: false);
-    }
-
     /// <summary>What the handshake agreed on (ALPN).</summary>
-    public SslApplicationProtocol NegotiatedApplicationProtocol => _tls.NegotiatedApplicationProtocol;
+    public abstract SslApplicationProtocol NegotiatedApplicationProtocol { get; }
 
-    /// <summary>Whether octets have come that are not read yet; they may be less than a record.</summary>
-    public bool HasBuffered => _buffer.HasBuffered;
+    /// <summary>Shakes hands as a client.</summary>
+    /// <param name="transport">What TLS goes over; owned from now on, and closed when the handshake fails.</param>
+    /// <param name="options">Of <see cref="Core.Identity.SpiffeTls"/>.</param>
+    /// <param name="cancellationToken">Ends the attempt.</param>
+    /// <exception cref="System.Security.Authentication.AuthenticationException">The peer was refused, or refuses, or does not speak TLS.</exception>
+    /// <exception cref="IOException">The connection was lost.</exception>
+    public static Task<TlsStream> AuthenticateAsClientAsync(Stream transport, SslClientAuthenticationOptions options, CancellationToken cancellationToken) =>
+        OpenSslLibrary.IsUsable
+            ? OpenSslTlsStream.AuthenticateAsync(transport, TlsParameters.Of(options), cancellationToken)
+            : SslTlsStream.AuthenticateAsync(transport, options, cancellationToken);
 
-    public Task AuthenticateAsClientAsync(SslClientAuthenticationOptions options, CancellationToken cancellationToken) =>
-        InTurnsAsync(() => _tls.AuthenticateAsClientAsync(options, cancellationToken), beginsWithWork: true, cancellationToken);
-
-    public Task AuthenticateAsServerAsync(SslServerAuthenticationOptions options, CancellationToken cancellationToken) =>
-        InTurnsAsync(() => _tls.AuthenticateAsServerAsync(options, cancellationToken), beginsWithWork: false, cancellationToken);
+    /// <summary>Shakes hands as a server.</summary>
+    /// <inheritdoc cref="AuthenticateAsClientAsync"/>
+    public static Task<TlsStream> AuthenticateAsServerAsync(Stream transport, SslServerAuthenticationOptions options, CancellationToken cancellationToken) =>
+        OpenSslLibrary.IsUsable
+            ? OpenSslTlsStream.AuthenticateAsync(transport, TlsParameters.Of(options), cancellationToken)
+            : SslTlsStream.AuthenticateAsync(transport, options, cancellationToken);
 
     /// <summary>Says that nothing follows (close_notify).</summary>
-    public Task ShutdownAsync() => _tls.ShutdownAsync();
+    public abstract Task ShutdownAsync();
 
-    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => _tls.ReadAsync(buffer, cancellationToken);
-
-    /// <summary>What is written from now on is kept until <see cref="UncorkAsync"/>, which writes it to the transport at once.</summary>
-    public void Cork() => _buffer.Cork();
-
-    /// <inheritdoc cref="Cork"/>
-    public ValueTask UncorkAsync() => _buffer.UncorkAsync();
-
-    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => _tls.WriteAsync(buffer, cancellationToken);
-
-    public override async ValueTask DisposeAsync()
-    {
-        await _tls.DisposeAsync();
-        await base.DisposeAsync();
-    }
-
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-        {
-            _tls.Dispose();
-        }
-
-        base.Dispose(disposing);
-    }
-
-    private async Task InTurnsAsync(Func<Task> handshake, bool beginsWithWork, CancellationToken cancellationToken)
-    {
-        var turn = new HandshakeTurn();
-        try
-        {
-            if (beginsWithWork)
-            {
-                await turn.TakeAsync(cancellationToken);
-            }
-
-            _buffer.Turn = turn;
-            await handshake();
-        }
-        finally
-        {
-            _buffer.Turn = null;
-            turn.GiveBack();
-        }
-    }
-
-    /// <summary>Stands between TLS and the socket.</summary>
-    private sealed class TransportBuffer : AsyncStream
-    {
-        // Eight records; a socket has seldom more.
-        private const int ReadSize = 128 * 1024;
-
-        private readonly Stream _transport;
-        private readonly IPolledSource? _polled;
-        private readonly Http2.OutputBuffer _corked = new();
-        private bool _isCorked;
-        private byte[]? _read;
-        private int _start;
-        private int _end;
-
-        public TransportBuffer(Stream transport)
-        {
-            _transport = transport;
-            _polled = transport as IPolledSource;
-        }
-
-        /// <summary>Whose turn it is to compute, during a handshake; null after it.</summary>
-        public HandshakeTurn? Turn { get; set; }
-
-        public bool HasBuffered => _end > _start;
-
-        public void Cork() => _isCorked = true;
-
-        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-        public async ValueTask UncorkAsync()
-        {
-            _isCorked = false;
-            try
-            {
-                await _transport.WriteAsync(_corked.Written);
-            }
-            finally
-            {
-                _corked.Release();
-            }
-        }
-
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            if (HasBuffered)
-            {
-                return new ValueTask<int>(Take(buffer.Span));
-            }
-
-            // Whoever waits for the network does not keep others from computing.
-            Turn?.GiveBack();
-
-            // To ask for nothing is to wait until there is something.
-            return buffer.Length > 0 ? FillAsync(buffer, cancellationToken)
-                : _polled is not null ? WaitAsync(_polled, cancellationToken)
-                : _transport.ReadAsync(buffer, cancellationToken);
-        }
-
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            if (!_isCorked)
-            {
-                var write = _transport.WriteAsync(buffer, cancellationToken);
-                return Turn is { } turn && !write.IsCompleted ? WaitOutOfTurnAsync(write, turn, cancellationToken) : write;
-            }
-
-            _corked.Append(buffer.Span);
-            return default;
-        }
-
-        public override Task FlushAsync(CancellationToken cancellationToken) => _transport.FlushAsync(cancellationToken);
-
-        public override void Flush() => _transport.Flush();
-
-        public override async ValueTask DisposeAsync()
-        {
-            await _transport.DisposeAsync();
-            await base.DisposeAsync();
-        }
-
-        protected override void Dispose(bool disposing)
-        {
-            if (disposing)
-            {
-                _transport.Dispose();
-            }
-
-            base.Dispose(disposing);
-        }
-
-        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-        private async ValueTask<int> FillAsync(Memory<byte> buffer, CancellationToken cancellationToken)
-        {
-            if (Turn is { } turn)
-            {
-                _ = await _transport.ReadAsync(Memory<byte>.Empty, cancellationToken);
-                await turn.TakeAsync(cancellationToken);
-            }
-
-            _read ??= ArrayPool<byte>.Shared.Rent(ReadSize);
-            try
-            {
-                _start = 0;
-                _end = 0;
-                _end = await _transport.ReadAsync(_read, cancellationToken);
-                return Take(buffer.Span);
-            }
-            finally
-            {
-                ReleaseIfEmpty();
-            }
-        }
-
-        // Reads as soon as there may be something. TLS takes it right after; were it woken for nothing, it would hold its own buffer and this one until the
-        // peer speaks again.
-        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-        private async ValueTask<int> WaitAsync(IPolledSource polled, CancellationToken cancellationToken)
-        {
-            while (true)
-            {
-                await polled.WaitForEventAsync(cancellationToken);
-                _read ??= ArrayPool<byte>.Shared.Rent(ReadSize);
-                _start = 0;
-                _end = 0;
-                try
-                {
-                    if (polled.TryRead(_read, out _end))
-                    {
-                        return 0;
-                    }
-                }
-                finally
-                {
-                    ReleaseIfEmpty();
-                }
-            }
-        }
-
-        private static async ValueTask WaitOutOfTurnAsync(ValueTask write, HandshakeTurn turn, CancellationToken cancellationToken)
-        {
-            turn.GiveBack();
-            await write;
-            await turn.TakeAsync(cancellationToken);
-        }
-
-        private int Take(Span<byte> buffer)
-        {
-            var count = Math.Min(buffer.Length, _end - _start);
-            _read.AsSpan(_start, count).CopyTo(buffer);
-            _start += count;
-            ReleaseIfEmpty();
-            return count;
-        }
-
-        private void ReleaseIfEmpty()
-        {
-            if (_read is not null && !HasBuffered)
-            {
-                ArrayPool<byte>.Shared.Return(_read);
-                _read = null;
-            }
-        }
-    }
+    /// <summary>Writes the one after the other, to the transport at once.</summary>
+    public abstract ValueTask WriteAsync(ReadOnlyMemory<byte> first, ReadOnlyMemory<byte> second);
 }

@@ -205,7 +205,7 @@ public sealed class PolledSourceTests : IDisposable
         await Assert.ThrowsAnyAsync<IOException>(() => writing.InTime());
     }
 
-    private (Stream Stream, IPolledSource Source) Open(bool onEventLoop)
+    private (Stream Stream, IPolledStream Source) Open(bool onEventLoop)
     {
         if (onEventLoop)
         {
