@@ -142,6 +142,7 @@ public static class TunnelRelay
 
             if (read == 0)
             {
+                output.Advance(0);
                 await output.CompleteAsync();
                 return;
             }
@@ -171,8 +172,12 @@ public static class TunnelRelay
             var length = (int)result.Buffer.Length;
             foreach (var segment in result.Buffer)
             {
-                await application.Stream.WriteAsync(segment, cancellationToken);
-                count(segment.Length);
+                // The end comes alone.
+                if (!segment.IsEmpty)
+                {
+                    await application.Stream.WriteAsync(segment, cancellationToken);
+                    count(segment.Length);
+                }
             }
 
             input.AdvanceTo(result.Buffer.End);

@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Security.Cryptography.X509Certificates;
 
 namespace Mesh.Core.Identity;
 
@@ -50,6 +49,11 @@ public enum PeerRejection
 /// <remarks>Made before the handshake, filled by it, read after it, whether it succeeded or not.</remarks>
 public sealed class PeerVerification
 {
+    private VerifiedChains? _verified;
+    private Func<VerifiedChain, bool>? _acceptAgain;
+    private bool _isServer;
+    private string? _key;
+
     /// <summary>The proven identity; null until the peer passed every rule.</summary>
     public SpiffeId? Identity { get; private set; }
 
@@ -65,11 +69,45 @@ public sealed class PeerVerification
     /// <summary>The rejection in words, with the values concerned; null when there is none.</summary>
     public string? Reason { get; private set; }
 
-    internal bool Accept(SpiffeId identity, X509Certificate2 leaf, ImmutableArray<CertificateLink> chain)
+    /// <summary>
+    /// Accepts a peer whose chain was verified before, without verifying it again; what may have changed since then is looked at: roots, time, revocation, who is
+    /// expected. For who shakes hands without <see cref="System.Net.Security.SslStream"/>, by the options of <see cref="SpiffeTls"/>.
+    /// </summary>
+    /// <param name="certificates">What the peer presents, DER, the leaf first.</param>
+    /// <returns>False when the chain is to be built and the options' callback to be asked, whatever the reason.</returns>
+    public bool TryAcceptAgain(IReadOnlyList<ReadOnlyMemory<byte>> certificates)
     {
-        Identity = identity;
-        Chain = chain;
-        NotAfter = new DateTimeOffset(leaf.NotAfter.ToUniversalTime());
+        ArgumentNullException.ThrowIfNull(certificates);
+        if (_verified is null || _acceptAgain is null || certificates.Count == 0)
+        {
+            return false;
+        }
+
+        _key = VerifiedChains.KeyOf(_isServer, certificates);
+        return _verified.Find(_key) is { } chain && chain.Leaf.Span.SequenceEqual(certificates[0].Span) && _acceptAgain(chain);
+    }
+
+    /// <summary>What the options of a handshake are made for.</summary>
+    /// <param name="isServer">Whether the peer is the server.</param>
+    /// <param name="verified">The chains that were verified.</param>
+    /// <param name="acceptAgain">Whether one of them is accepted now.</param>
+    internal void Begin(bool isServer, VerifiedChains verified, Func<VerifiedChain, bool> acceptAgain)
+    {
+        _isServer = isServer;
+        _verified = verified;
+        _acceptAgain = acceptAgain;
+    }
+
+    internal bool Accept(VerifiedChain chain)
+    {
+        if (_key is not null)
+        {
+            _verified?.Add(_key, chain);
+        }
+
+        Identity = chain.Identity;
+        Chain = chain.Links;
+        NotAfter = chain.LeafNotAfter;
         Rejection = PeerRejection.None;
         Reason = null;
         return true;

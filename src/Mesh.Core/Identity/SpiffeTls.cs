@@ -30,14 +30,12 @@ public static class SpiffeTls
         ArgumentNullException.ThrowIfNull(time);
         aliases ??= TrustDomainAliases.None;
         var own = certificate.Identity.TrustDomain;
-        return Server(
-            certificate.TlsContext,
-            aliases.RootsOfAllNames(trust, own, own),
-            time,
-            (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, id => aliases.RootsOf(trust, own, id.TrustDomain), trust.RevocationLists, peer, id =>
-                aliases.AreSame(own, own, id.TrustDomain)
-                    ? null
-                    : (PeerRejection.WrongTrustDomain, $"peer identity {id} is not of the trust domain {own}{AliasText(aliases)}")));
+        var rules = new Rules(trust, id => aliases.RootsOf(trust, own, id.TrustDomain), peer, time, id =>
+            aliases.AreSame(own, own, id.TrustDomain)
+                ? null
+                : (PeerRejection.WrongTrustDomain, $"peer identity {id} is not of the trust domain {own}{AliasText(aliases)}"));
+        peer.Begin(isServer: false, trust.VerifiedChains, rules.AcceptAgain);
+        return Server(certificate.TlsContext, aliases.RootsOfAllNames(trust, own, own), time, (_, leaf, chain, _) => rules.Verify(leaf as X509Certificate2, chain));
     }
 
     /// <summary>Options for the connecting side: the server must be one of <paramref name="expected"/>, under any alias.</summary>
@@ -57,6 +55,11 @@ public static class SpiffeTls
         ArgumentNullException.ThrowIfNull(time);
         aliases ??= TrustDomainAliases.None;
         var own = certificate.Identity.TrustDomain;
+        var rules = new Rules(trust, id => aliases.RootsOf(trust, own, id.TrustDomain), peer, time, id =>
+            expected.Any(one => aliases.AreSame(own, one, id))
+                ? null
+                : (PeerRejection.UnexpectedIdentity, $"peer identity {id} is not one of the expected: {ExpectedText(expected)}{AliasText(aliases)}"));
+        peer.Begin(isServer: true, trust.VerifiedChains, rules.AcceptAgain);
         var roots = expected.Select(id => id.TrustDomain).Distinct().SelectMany(trustDomain => aliases.RootsOfAllNames(trust, own, trustDomain));
         return new SslClientAuthenticationOptions
         {
@@ -70,10 +73,7 @@ public static class SpiffeTls
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
             CertificateChainPolicy = ChainPolicy(roots, ServerAuthentication, time),
             CipherSuitesPolicy = Suites(),
-            RemoteCertificateValidationCallback = (_, leaf, chain, _) => Verify(leaf as X509Certificate2, chain, id => aliases.RootsOf(trust, own, id.TrustDomain), trust.RevocationLists, peer, id =>
-                expected.Any(one => aliases.AreSame(own, one, id))
-                    ? null
-                    : (PeerRejection.UnexpectedIdentity, $"peer identity {id} is not one of the expected: {ExpectedText(expected)}{AliasText(aliases)}")),
+            RemoteCertificateValidationCallback = (_, leaf, chain, _) => rules.Verify(leaf as X509Certificate2, chain),
         };
     }
 
@@ -89,12 +89,12 @@ public static class SpiffeTls
         ArgumentNullException.ThrowIfNull(server);
         ArgumentNullException.ThrowIfNull(trust);
         ArgumentNullException.ThrowIfNull(time);
+        var rules = new Rules(trust, id => trust.RootsOf(id.TrustDomain), null, time, _ => null);
         return Server(
             server,
             trust.TrustDomains.SelectMany(trustDomain => trust.RootsOf(trustDomain)).Distinct(),
             time,
-            (_, leaf, chain, _) => leaf is null
-                || Verify(leaf as X509Certificate2, chain, id => trust.RootsOf(id.TrustDomain), trust.RevocationLists, new PeerVerification(), _ => null));
+            (_, leaf, chain, _) => leaf is null || rules.Verify(leaf as X509Certificate2, chain));
     }
 
     // A certificate is asked for in any case; whether there must be one, the callback says.
@@ -113,42 +113,6 @@ public static class SpiffeTls
             CipherSuitesPolicy = Suites(),
             RemoteCertificateValidationCallback = verify,
         };
-
-    // The order is that of the question a reader asks: who are you, may you be here, who says so. All must hold, so it costs no safety.
-    private static bool Verify(
-        X509Certificate2? leaf,
-        X509Chain? chain,
-        Func<SpiffeId, ImmutableArray<X509Certificate2>> roots,
-        RevocationLists revocationLists,
-        PeerVerification peer,
-        Func<SpiffeId, (PeerRejection Rule, string Reason)?> accept)
-    {
-        if (leaf is null || chain is null)
-        {
-            return peer.Reject(PeerRejection.NoCertificate, "the peer presented no certificate");
-        }
-
-        var rejection = UriSan.Identify(leaf, out var identity, out var error);
-        if (identity is null)
-        {
-            return peer.Reject(rejection, error ?? "the certificate holds no SPIFFE ID");
-        }
-
-        if (accept(identity) is { } refusal)
-        {
-            return peer.Reject(refusal.Rule, refusal.Reason);
-        }
-
-        if (CheckChain(leaf, chain, roots(identity), identity) is { } fault)
-        {
-            return peer.Reject(fault.Rule, $"certificate of {identity}: {fault.Reason}");
-        }
-
-        var links = CertificateLink.Of([.. chain.ChainElements.Select(element => element.Certificate)]);
-        return revocationLists.Find(links) is { } revoked
-            ? peer.Reject(PeerRejection.Revoked, $"certificate of {identity}: its chain holds the revoked serial number {revoked.SerialText}")
-            : peer.Accept(identity, leaf, links);
-    }
 
     private static (PeerRejection Rule, string Reason)? CheckChain(X509Certificate2 leaf, X509Chain chain, ImmutableArray<X509Certificate2> roots, SpiffeId identity)
     {
@@ -233,5 +197,70 @@ public static class SpiffeTls
             <= Shown => string.Join(", ", expected),
             _ => $"{string.Join(", ", expected.Take(Shown))} and {expected.Count - Shown} more",
         };
+    }
+
+    /// <summary>What one peer is held to.</summary>
+    /// <param name="trust">Roots and revocation lists.</param>
+    /// <param name="roots">The roots that the chain of an identity may end in.</param>
+    /// <param name="peer">Filled by the verification; null when nobody asks.</param>
+    /// <param name="time">The clock that validity is judged by.</param>
+    /// <param name="accept">The rule that an identity breaks; null when it is welcome.</param>
+    private sealed class Rules(
+        TrustBundle trust,
+        Func<SpiffeId, ImmutableArray<X509Certificate2>> roots,
+        PeerVerification? peer,
+        TimeProvider time,
+        Func<SpiffeId, (PeerRejection Rule, string Reason)?> accept)
+    {
+        private readonly PeerVerification _peer = peer ?? new PeerVerification();
+
+        // The order is that of the question a reader asks: who are you, may you be here, who says so. All must hold, so it costs no safety.
+        public bool Verify(X509Certificate2? leaf, X509Chain? chain)
+        {
+            if (leaf is null || chain is null)
+            {
+                return _peer.Reject(PeerRejection.NoCertificate, "the peer presented no certificate");
+            }
+
+            var rejection = UriSan.Identify(leaf, out var identity, out var error);
+            if (identity is null)
+            {
+                return _peer.Reject(rejection, error ?? "the certificate holds no SPIFFE ID");
+            }
+
+            if (accept(identity) is { } refusal)
+            {
+                return _peer.Reject(refusal.Rule, refusal.Reason);
+            }
+
+            if (CheckChain(leaf, chain, roots(identity), identity) is { } fault)
+            {
+                return _peer.Reject(fault.Rule, $"certificate of {identity}: {fault.Reason}");
+            }
+
+            X509Certificate2[] certificates = [.. chain.ChainElements.Select(element => element.Certificate)];
+            var links = CertificateLink.Of(certificates);
+            return trust.RevocationLists.Find(links) is { } revoked
+                ? _peer.Reject(PeerRejection.Revoked, $"certificate of {identity}: its chain holds the revoked serial number {revoked.SerialText}")
+                : _peer.Accept(new VerifiedChain(
+                    identity,
+                    leaf.RawData,
+                    certificates[^1].RawData,
+                    links,
+                    certificates.Max(certificate => new DateTimeOffset(certificate.NotBefore.ToUniversalTime())),
+                    certificates.Min(certificate => new DateTimeOffset(certificate.NotAfter.ToUniversalTime())),
+                    new DateTimeOffset(leaf.NotAfter.ToUniversalTime())));
+        }
+
+        // Who is not accepted again is verified from the beginning, which finds out why.
+        public bool AcceptAgain(VerifiedChain chain)
+        {
+            var now = time.GetUtcNow();
+            return chain.NotBefore <= now && now <= chain.NotAfter
+                && accept(chain.Identity) is null
+                && roots(chain.Identity).Any(root => root.RawDataMemory.Span.SequenceEqual(chain.Root.Span))
+                && trust.RevocationLists.Find(chain.Links) is null
+                && _peer.Accept(chain);
+        }
     }
 }

@@ -14,6 +14,9 @@ public sealed class TrustBundle
     /// <summary>Raised after every change, on the thread that made it.</summary>
     public event EventHandler? Changed;
 
+    /// <summary>The chains that were verified against these roots. Whoever takes one from here asks whether its root is still one of them.</summary>
+    internal VerifiedChains VerifiedChains { get; } = new();
+
     /// <summary>Grows by one with every change of roots.</summary>
     public long Version => Volatile.Read(ref _version);
 

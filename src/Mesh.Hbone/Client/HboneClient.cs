@@ -168,7 +168,7 @@ public sealed class HboneClient
         try
         {
             var options = SpiffeTls.ClientOptions(certificate, _certificates.TrustBundle, destination.Peers, peer, _time, _aliases);
-            tls = await TlsStream.AuthenticateAsClientAsync(transport.Stream, options, cancellationToken);
+            tls = await TlsStream.AuthenticateAsClientAsync(transport.Stream, options, peer, cancellationToken);
         }
         catch (Exception e) when (e is AuthenticationException or IOException)
         {

@@ -260,7 +260,7 @@ public sealed class HboneListener : IAsyncDisposable
         {
             var certificate = await _options.Certificate(either.Token);
             var options = SpiffeTls.ServerOptions(certificate, _options.Trust, peer, _options.Time, _options.Aliases);
-            var tls = await TlsStream.AuthenticateAsServerAsync(connection.Stream, options, either.Token);
+            var tls = await TlsStream.AuthenticateAsServerAsync(connection.Stream, options, peer, either.Token);
             try
             {
                 if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2)

@@ -488,33 +488,40 @@ internal sealed class OpenSslTlsStream : TlsStream
         }
     }
 
-    // The peer's certificates, the leaf first.
+    // What the peer presents, the leaf first.
     private bool Verify(ReadOnlySpan<nint> certificates)
     {
         var parameters = _handshake!;
+        var presented = new ReadOnlyMemory<byte>[certificates.Length];
+        for (var i = 0; i < presented.Length; i++)
+        {
+            presented[i] = Encode(certificates[i]);
+        }
+
+        return parameters.Peer.TryAcceptAgain(presented) || Verify(parameters, presented);
+    }
+
+    private bool Verify(TlsParameters parameters, ReadOnlyMemory<byte>[] presented)
+    {
         using var chain = new X509Chain { ChainPolicy = parameters.ChainPolicy };
-        var read = new List<X509Certificate2>(certificates.Length);
+        var certificates = new List<X509Certificate2>(presented.Length);
         try
         {
-            foreach (var certificate in certificates)
-            {
-                read.Add(Read(certificate));
-            }
-
-            chain.ChainPolicy.ExtraStore.AddRange(read.Skip(1).ToArray());
-            var errors = chain.Build(read[0]) ? SslPolicyErrors.None : SslPolicyErrors.RemoteCertificateChainErrors;
-            return parameters.Verify(this, read[0], chain, errors);
+            certificates.AddRange(presented.Select(octets => X509CertificateLoader.LoadCertificate(octets.Span)));
+            chain.ChainPolicy.ExtraStore.AddRange(certificates.Skip(1).ToArray());
+            var errors = chain.Build(certificates[0]) ? SslPolicyErrors.None : SslPolicyErrors.RemoteCertificateChainErrors;
+            return parameters.Verify(this, certificates[0], chain, errors);
         }
         finally
         {
-            foreach (var certificate in chain.ChainElements.Select(element => element.Certificate).Concat(read))
+            foreach (var certificate in chain.ChainElements.Select(element => element.Certificate).Concat(certificates))
             {
                 certificate.Dispose();
             }
         }
     }
 
-    private static unsafe X509Certificate2 Read(nint certificate)
+    private static unsafe byte[] Encode(nint certificate)
     {
         var octets = new byte[Math.Max(0, i2d_X509(certificate, null))];
         fixed (byte* start = octets)
@@ -523,7 +530,7 @@ internal sealed class OpenSslTlsStream : TlsStream
             _ = i2d_X509(certificate, &next);
         }
 
-        return X509CertificateLoader.LoadCertificate(octets);
+        return octets;
     }
 
     private static unsafe SslApplicationProtocol ApplicationProtocol(OpenSslSession ssl)

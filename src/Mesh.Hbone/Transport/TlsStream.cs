@@ -1,4 +1,5 @@
 using System.Net.Security;
+using Mesh.Core.Identity;
 
 namespace Mesh.Hbone.Transport;
 
@@ -10,20 +11,21 @@ internal abstract class TlsStream : AsyncStream
 
     /// <summary>Shakes hands as a client.</summary>
     /// <param name="transport">What TLS goes over; owned from now on, and closed when the handshake fails.</param>
-    /// <param name="options">Of <see cref="Core.Identity.SpiffeTls"/>.</param>
+    /// <param name="options">Of <see cref="SpiffeTls"/>.</param>
+    /// <param name="peer">What they were made with.</param>
     /// <param name="cancellationToken">Ends the attempt.</param>
     /// <exception cref="System.Security.Authentication.AuthenticationException">The peer was refused, or refuses, or does not speak TLS.</exception>
     /// <exception cref="IOException">The connection was lost.</exception>
-    public static Task<TlsStream> AuthenticateAsClientAsync(Stream transport, SslClientAuthenticationOptions options, CancellationToken cancellationToken) =>
+    public static Task<TlsStream> AuthenticateAsClientAsync(Stream transport, SslClientAuthenticationOptions options, PeerVerification peer, CancellationToken cancellationToken) =>
         OpenSslLibrary.IsUsable
-            ? OpenSslTlsStream.AuthenticateAsync(transport, TlsParameters.Of(options), cancellationToken)
+            ? OpenSslTlsStream.AuthenticateAsync(transport, TlsParameters.Of(options, peer), cancellationToken)
             : SslTlsStream.AuthenticateAsync(transport, options, cancellationToken);
 
     /// <summary>Shakes hands as a server.</summary>
     /// <inheritdoc cref="AuthenticateAsClientAsync"/>
-    public static Task<TlsStream> AuthenticateAsServerAsync(Stream transport, SslServerAuthenticationOptions options, CancellationToken cancellationToken) =>
+    public static Task<TlsStream> AuthenticateAsServerAsync(Stream transport, SslServerAuthenticationOptions options, PeerVerification peer, CancellationToken cancellationToken) =>
         OpenSslLibrary.IsUsable
-            ? OpenSslTlsStream.AuthenticateAsync(transport, TlsParameters.Of(options), cancellationToken)
+            ? OpenSslTlsStream.AuthenticateAsync(transport, TlsParameters.Of(options, peer), cancellationToken)
             : SslTlsStream.AuthenticateAsync(transport, options, cancellationToken);
 
     /// <summary>Says that nothing follows (close_notify).</summary>

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Runtime.ExceptionServices;
-using System.Security.Cryptography;
 using Mesh.Core.Workloads;
 using Mesh.Hbone;
 using Mesh.Hbone.Client;
@@ -194,10 +193,10 @@ internal sealed class OutboundProxy : IAsyncDisposable
         return OutboundHop.Of(application, tunnel);
     }
 
-    private static HboneHeaders Headers(TransportConnection application, Workload local, Service? service, string? traceParent) => new HboneHeaders()
+    private HboneHeaders Headers(TransportConnection application, Workload local, Service? service, string? traceParent) => new HboneHeaders()
         .Add(Baggage.HeaderName, Baggage.Of(local).ToString())
         .Add(Forwarded.HeaderName, Forwarded.Of(application.RemoteEndPoint, service?.Hostname).ToString())
-        .Add(ConnectionTracing.HeaderName, traceParent ?? $"00-{RandomNumberGenerator.GetHexString(32, lowercase: true)}-{RandomNumberGenerator.GetHexString(16, lowercase: true)}-00");
+        .Add(ConnectionTracing.HeaderName, traceParent ?? ConnectionTracing.NewTraceParent(_context.Random));
 
     private IPAddress? SourceAddress(IPEndPoint nextHop)
     {

@@ -29,6 +29,12 @@ internal static class Socks5
     private const byte NoAuthentication = 0;
     private const byte NoAcceptableMethod = 0xFF;
     private const byte Connect = 1;
+    private const byte Ipv4 = 1;
+    private const byte Hostname = 3;
+    private const byte Ipv6 = 4;
+
+    // Version, command, reserved, type; a length and as many octets of a name; a port.
+    private const int MaxRequestLength = 4 + 1 + 255 + 2;
 
     private static readonly TimeSpan OpenTimeout = TimeSpan.FromSeconds(10);
 
@@ -64,7 +70,7 @@ internal static class Socks5
     /// <exception cref="Socks5Exception">The client broke the protocol; a reply has been sent where there is one for it.</exception>
     public static async Task<Socks5Target> ReadRequestAsync(Stream client, CancellationToken cancellationToken)
     {
-        var buffer = new byte[256];
+        var buffer = new byte[MaxRequestLength];
         await client.ReadExactlyAsync(buffer.AsMemory(0, 2), cancellationToken);
         if (buffer[0] != Version)
         {
@@ -80,30 +86,25 @@ internal static class Socks5
             throw new Socks5Exception("the SOCKS client wants to authenticate; only no authentication is supported");
         }
 
-        await client.ReadExactlyAsync(buffer.AsMemory(0, 4), cancellationToken);
+        // With the first octet of the address, which may be the length of a host name; and then no more than the rest: what follows is the application's.
+        await client.ReadExactlyAsync(buffer.AsMemory(0, 5), cancellationToken);
         if (buffer[0] != Version || buffer[1] != Connect)
         {
             throw await UnsupportedAsync(client, $"SOCKS command {buffer[1]}; only CONNECT is supported", cancellationToken);
         }
 
-        switch (buffer[3])
+        var end = buffer[3] switch
         {
-            case 1:
-                await client.ReadExactlyAsync(buffer.AsMemory(0, 4 + 2), cancellationToken);
-                return new Socks5Target(new IPAddress(buffer.AsSpan(0, 4)), null, Port(buffer.AsSpan(4)));
-            case 4:
-                await client.ReadExactlyAsync(buffer.AsMemory(0, 16 + 2), cancellationToken);
-                return new Socks5Target(new IPAddress(buffer.AsSpan(0, 16)), null, Port(buffer.AsSpan(16)));
-            case 3:
-                await client.ReadExactlyAsync(buffer.AsMemory(0, 1), cancellationToken);
-                var length = buffer[0];
-                await client.ReadExactlyAsync(buffer.AsMemory(0, length), cancellationToken);
-                var hostname = Encoding.ASCII.GetString(buffer, 0, length);
-                await client.ReadExactlyAsync(buffer.AsMemory(0, 2), cancellationToken);
-                return new Socks5Target(null, hostname, Port(buffer));
-            default:
-                throw await UnsupportedAsync(client, $"SOCKS address type {buffer[3]}; allowed are 1, 3 and 4", cancellationToken);
-        }
+            Ipv4 => 4 + 4,
+            Ipv6 => 4 + 16,
+            Hostname => 5 + buffer[4],
+            _ => throw await UnsupportedAsync(client, $"SOCKS address type {buffer[3]}; allowed are {Ipv4}, {Hostname} and {Ipv6}", cancellationToken),
+        };
+        await client.ReadExactlyAsync(buffer.AsMemory(5, end + 2 - 5), cancellationToken);
+        var port = BinaryPrimitives.ReadUInt16BigEndian(buffer.AsSpan(end));
+        return buffer[3] is Hostname
+            ? new Socks5Target(null, Encoding.ASCII.GetString(buffer, 5, end - 5), port)
+            : new Socks5Target(new IPAddress(buffer.AsSpan(4, end - 4)), null, port);
     }
 
     /// <summary>Sends the reply, with the bound address 0.0.0.0:0.</summary>
@@ -116,8 +117,6 @@ internal static class Socks5
         var all = addresses.ToList();
         return all.Find(address => address.AddressFamily == family) ?? all.FirstOrDefault();
     }
-
-    private static int Port(ReadOnlySpan<byte> octets) => BinaryPrimitives.ReadUInt16BigEndian(octets);
 
     private static async Task<Socks5Exception> UnsupportedAsync(Stream client, string message, CancellationToken cancellationToken)
     {

@@ -143,6 +143,9 @@ public sealed class ConnectionRecord
     /// <summary>Outbound what the application connected to, before anything was decided; null when it is not known, and inbound.</summary>
     internal IPEndPoint? OriginalDestination { get; set; }
 
+    /// <summary>What its metrics are labelled with, as long as it has not failed; null until the first is counted.</summary>
+    internal KeyValuePair<string, object?>[]? Labels { get; set; }
+
     // What metrics have counted already, while the connection goes on.
     internal long CountedRequestBytes { get; set; }
 

@@ -15,6 +15,15 @@ internal static class ConnectionTracing
 
     private static readonly ActivitySource Source = new(SourceName);
 
+    /// <summary>The header of a connection that nobody traces here, so that the next proxy can.</summary>
+    public static string NewTraceParent(Random random)
+    {
+        // It has to be different from others, not unknown to them.
+        Span<byte> octets = stackalloc byte[16 + 8];
+        random.NextBytes(octets);
+        return $"00-{Convert.ToHexStringLower(octets[..16])}-{Convert.ToHexStringLower(octets[16..])}-00";
+    }
+
     public static ConnectionSpan StartOutbound(ConnectionRecord record, Workload local, IPEndPoint destination)
     {
         var activity = Source.StartActivity("outbound", ActivityKind.Client);

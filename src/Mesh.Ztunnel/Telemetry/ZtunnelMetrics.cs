@@ -63,7 +63,7 @@ public sealed class ZtunnelMetrics : IDisposable
             // Labels are many; who is idle needs none.
             if (record.BytesSent + record.BytesReceived != record.CountedRequestBytes + record.CountedResponseBytes)
             {
-                CountBytes_NeedsLock(record, Labels(record, ResponseFlag.None));
+                CountBytes_NeedsLock(record, LabelsOfOpen(record));
             }
         }
     }
@@ -72,7 +72,7 @@ public sealed class ZtunnelMetrics : IDisposable
 
     private void Began(ConnectionRecord record)
     {
-        _opened.Add(1, Labels(record, ResponseFlag.None));
+        _opened.Add(1, LabelsOfOpen(record));
         _socketsOpen.Add(1, new KeyValuePair<string, object?>("reporter", Reporter(record)));
     }
 
@@ -85,10 +85,10 @@ public sealed class ZtunnelMetrics : IDisposable
         else
         {
             // Refused connections count too, so that opened and closed ones meet.
-            _opened.Add(1, Labels(record, ResponseFlag.None));
+            _opened.Add(1, LabelsOfOpen(record));
         }
 
-        var labels = Labels(record, record.Flag);
+        var labels = record.Flag is ResponseFlag.None ? LabelsOfOpen(record) : Labels(record, record.Flag);
         _closed.Add(1, labels);
         if (record.Flag is not ResponseFlag.None)
         {
@@ -107,7 +107,7 @@ public sealed class ZtunnelMetrics : IDisposable
 
         lock (record)
         {
-            CountBytes_NeedsLock(record, Labels(record, ResponseFlag.None));
+            CountBytes_NeedsLock(record, LabelsOfOpen(record));
         }
     }
 
@@ -133,6 +133,9 @@ public sealed class ZtunnelMetrics : IDisposable
 
     private static string Reporter(ConnectionRecord record) => record.Direction is ConnectionDirection.Outbound ? "source" : "destination";
 
+    // Those of all that is counted of a connection before it fails. Who is at its ends is known by then.
+    private static KeyValuePair<string, object?>[] LabelsOfOpen(ConnectionRecord record) => record.Labels ??= Labels(record, ResponseFlag.None);
+
     private static KeyValuePair<string, object?>[] Labels(ConnectionRecord record, ResponseFlag flag)
     {
         // Whoever was refused is not believed what it says of itself: it could make labels without end.
@@ -141,7 +144,8 @@ public sealed class ZtunnelMetrics : IDisposable
         var destination = Party.Of(record.DestinationWorkload, isBelieved ? record.DestinationBaggage : null, record.DestinationIdentity);
         var service = record.DestinationService;
         var isSecure = record is { SourceIdentity: not null, HboneAddress: not null };
-        KeyValuePair<string, object?>[] common =
+        var isKnown = source.IsKnown || destination.IsKnown;
+        return
         [
             new("reporter", Reporter(record)),
             .. SourceLabels(source),
@@ -159,17 +163,15 @@ public sealed class ZtunnelMetrics : IDisposable
             new("request_protocol", "tcp"),
             new("response_flags", Text(flag)),
             new("connection_security_policy", isSecure ? "mutual_tls" : Unknown),
+            .. isKnown
+                ? [
+                    new("source_region", source.Region),
+                    new("source_zone", source.Zone),
+                    new("destination_region", destination.Region),
+                    new("destination_zone", destination.Zone),
+                ]
+                : (ReadOnlySpan<KeyValuePair<string, object?>>)[],
         ];
-        return source.IsKnown || destination.IsKnown
-            ?
-            [
-                .. common,
-                new("source_region", source.Region),
-                new("source_zone", source.Zone),
-                new("destination_region", destination.Region),
-                new("destination_zone", destination.Zone),
-            ]
-            : common;
     }
 
     private static KeyValuePair<string, object?>[] SourceLabels(Party source) =>
