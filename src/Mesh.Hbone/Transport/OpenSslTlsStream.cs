@@ -22,6 +22,9 @@ internal sealed class OpenSslTlsStream : TlsStream
     private const int ReadSize = 128 * 1024;
     private const int RecordSize = 16 * 1024;
 
+    // What the socket does not take of one write is kept; it is no more than this.
+    private const int MaxEncrypted = 256 * 1024;
+
     // A chain is two or three long. Whoever shows more has not proved anything yet.
     private const int MaxPeerCertificates = 16;
 
@@ -125,10 +128,14 @@ internal sealed class OpenSslTlsStream : TlsStream
         : ReadLaterAsync(buffer, cancellationToken);
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
-        Encrypt(buffer.Span, default) ? FlushOutputAsync(cancellationToken) : default;
+        buffer.Length > MaxEncrypted ? WritePartsAsync(buffer, cancellationToken)
+        : Encrypt(buffer.Span, default) ? FlushOutputAsync(cancellationToken)
+        : default;
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> first, ReadOnlyMemory<byte> second) =>
-        Encrypt(first.Span, second.Span) ? FlushOutputAsync(CancellationToken.None) : default;
+        first.Length + second.Length > MaxEncrypted ? WriteOneByOneAsync(first, second)
+        : Encrypt(first.Span, second.Span) ? FlushOutputAsync(CancellationToken.None)
+        : default;
 
     public override async ValueTask DisposeAsync()
     {
@@ -268,7 +275,14 @@ internal sealed class OpenSslTlsStream : TlsStream
                     var read = SSL_read(_ssl, buffer[count..], buffer.Length - count);
                     if (read <= 0)
                     {
-                        return IsOver_NeedsLock(read) || count > 0;
+                        var isOver = IsOver_NeedsLock(read);
+                        if (count == 0)
+                        {
+                            // A failure is no end.
+                            ThrowIfFailed_NeedsLock();
+                        }
+
+                        return isOver || count > 0;
                     }
 
                     count += read;
@@ -303,7 +317,7 @@ internal sealed class OpenSslTlsStream : TlsStream
         }
     }
 
-    // After a read that brought nothing: whether there will be nothing more. A failure is told by the next call.
+    // After a read that brought nothing: whether there will be nothing more, for an end or a failure.
     private bool IsOver_NeedsLock(int result)
     {
         var error = SSL_get_error(_ssl, result);
@@ -361,6 +375,20 @@ internal sealed class OpenSslTlsStream : TlsStream
         _inputEnd = await _transport.ReadAsync(_input, cancellationToken);
         _hasEnded = _inputEnd == 0;
         return 0;
+    }
+
+    private async ValueTask WritePartsAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken)
+    {
+        for (; !buffer.IsEmpty; buffer = buffer[Math.Min(buffer.Length, MaxEncrypted)..])
+        {
+            await WriteAsync(buffer[..Math.Min(buffer.Length, MaxEncrypted)], cancellationToken);
+        }
+    }
+
+    private async ValueTask WriteOneByOneAsync(ReadOnlyMemory<byte> first, ReadOnlyMemory<byte> second)
+    {
+        await WriteAsync(first);
+        await WriteAsync(second);
     }
 
     // Whether something is left to flush.

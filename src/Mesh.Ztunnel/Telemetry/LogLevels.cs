@@ -91,7 +91,7 @@ internal sealed class LogLevels
         // Categories are names of types, so there are as many as there are.
         private readonly ConcurrentDictionary<string, LogLevel> _minimums = new();
 
-        public LogLevel MinimumOf(string category) => _minimums.GetOrAdd(category, Find);
+        public LogLevel MinimumOf(string category) => _minimums.GetOrAdd(category, static (category, rules) => rules.Find(category), this);
 
         public Rules With(IEnumerable<KeyValuePair<string, LogLevel>> added)
         {

@@ -144,8 +144,7 @@ public sealed class ZtunnelMetrics : IDisposable
         var destination = Party.Of(record.DestinationWorkload, isBelieved ? record.DestinationBaggage : null, record.DestinationIdentity);
         var service = record.DestinationService;
         var isSecure = record is { SourceIdentity: not null, HboneAddress: not null };
-        var isKnown = source.IsKnown || destination.IsKnown;
-        return
+        KeyValuePair<string, object?>[] labels =
         [
             new("reporter", Reporter(record)),
             .. SourceLabels(source),
@@ -163,15 +162,14 @@ public sealed class ZtunnelMetrics : IDisposable
             new("request_protocol", "tcp"),
             new("response_flags", Text(flag)),
             new("connection_security_policy", isSecure ? "mutual_tls" : Unknown),
-            .. isKnown
-                ? [
-                    new("source_region", source.Region),
-                    new("source_zone", source.Zone),
-                    new("destination_region", destination.Region),
-                    new("destination_zone", destination.Zone),
-                ]
-                : (ReadOnlySpan<KeyValuePair<string, object?>>)[],
+            new("source_region", source.Region),
+            new("source_zone", source.Zone),
+            new("destination_region", destination.Region),
+            new("destination_zone", destination.Zone),
         ];
+
+        // Of whom nothing is known there is no place.
+        return source.IsKnown || destination.IsKnown ? labels : labels[..^4];
     }
 
     private static KeyValuePair<string, object?>[] SourceLabels(Party source) =>

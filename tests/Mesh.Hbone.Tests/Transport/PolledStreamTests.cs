@@ -6,12 +6,12 @@ using Mesh.Testing;
 namespace Mesh.Hbone.Transport;
 
 /// <summary>Sockets that are read when there is something, on the runtime's threads and on those of an event loop.</summary>
-public sealed class PolledSourceTests : IDisposable
+public sealed class PolledStreamTests : IDisposable
 {
     private readonly Socket _peer = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
     private readonly Socket _socket;
 
-    public PolledSourceTests()
+    public PolledStreamTests()
     {
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
@@ -203,6 +203,56 @@ public sealed class PolledSourceTests : IDisposable
         await stream.DisposeAsync();
         await Assert.ThrowsAnyAsync<IOException>(() => reading.InTime());
         await Assert.ThrowsAnyAsync<IOException>(() => writing.InTime());
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task As_much_is_written_as_there_is_room_for(bool onEventLoop)
+    {
+        var (stream, polled) = Open(onEventLoop);
+        var octets = new byte[64 * 1024];
+        Random.Shared.NextBytes(octets);
+        long written = 0;
+        for (var last = octets.Length; last == octets.Length; written += last)
+        {
+            last = polled.TryWrite(octets, more: true);
+        }
+
+        Assert.Equal(0, polled.TryWrite(octets, more: false));
+        for (long read = 0; read < written;)
+        {
+            var part = new byte[1024 * 1024];
+            var count = _peer.Receive(part, (int)Math.Min(part.Length, written - read), SocketFlags.None);
+            Assert.True(Enumerable.Range(0, count).All(i => part[i] == octets[(read + i) % octets.Length]));
+            read += count;
+        }
+
+        // What waits for more is sent by the next without.
+        Assert.Equal(3, polled.TryWrite(octets.AsSpan(0, 3), more: true));
+        Assert.Equal(2, polled.TryWrite(octets.AsSpan(3, 2), more: false));
+        Assert.Equal(octets[..5], await ReceiveAsync(5));
+    }
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task A_lost_connection_is_not_written_to(bool onEventLoop)
+    {
+        var (stream, polled) = Open(onEventLoop);
+        _peer.Close(timeout: 0);
+        await Assert.ThrowsAnyAsync<IOException>(async () => await stream.ReadAsync(new byte[1]).InTime());
+        Assert.ThrowsAny<IOException>(() => polled.TryWrite(new byte[1], more: false));
+        Assert.ThrowsAny<IOException>(() => polled.TryWrite(new byte[1], more: true));
+    }
+
+    private async Task<byte[]> ReceiveAsync(int count)
+    {
+        var octets = new byte[count];
+        for (var read = 0; read < count;)
+        {
+            read += await _peer.ReceiveAsync(octets.AsMemory(read)).InTime();
+        }
+
+        return octets;
     }
 
     private (Stream Stream, IPolledStream Source) Open(bool onEventLoop)
