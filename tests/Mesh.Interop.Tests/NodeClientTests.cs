@@ -83,18 +83,18 @@ public sealed class NodeClientTests : IAsyncLifetime
         await peer.SaysAsync("end");
     }
 
-    public static TheoryData<string, PeerRejection, string> Impostors => new()
+    public static TheoryData<string, PeerRejection, string, string> Impostors => new()
     {
-        { "of another trust domain", PeerRejection.WrongTrustDomain, "peer identity spiffe://other.example/ns/shop/sa/web is not of the trust domain cluster.local" },
-        { "two names", PeerRejection.SeveralUriNames, "the certificate has 2 URI names" },
-        { "expired", PeerRejection.Expired, "expired at " },
-        { "self-signed", PeerRejection.SelfSigned, "it is self-signed and not a root of the trust domain cluster.local" },
-        { "no certificate", PeerRejection.NoCertificate, "the peer presented no certificate" },
+        { "of another trust domain", PeerRejection.WrongTrustDomain, "peer identity spiffe://other.example/ns/shop/sa/web is not of the trust domain cluster.local", "SSLV3_ALERT_BAD_CERTIFICATE" },
+        { "two names", PeerRejection.SeveralUriNames, "the certificate has 2 URI names", "SSLV3_ALERT_BAD_CERTIFICATE" },
+        { "expired", PeerRejection.Expired, "expired at ", "SSLV3_ALERT_CERTIFICATE_EXPIRED" },
+        { "self-signed", PeerRejection.SelfSigned, "it is self-signed and not a root of the trust domain cluster.local", "TLSV1_ALERT_UNKNOWN_CA" },
+        { "no certificate", PeerRejection.NoCertificate, "the peer presented no certificate", "TLSV13_ALERT_CERTIFICATE_REQUIRED" },
     };
 
     [RequiresProgramTheory(Node, Package)]
     [MemberData(nameof(Impostors))]
-    public async Task An_impostor_gets_no_request_through_and_the_reason_is_told(string impostor, PeerRejection rejection, string reason)
+    public async Task An_impostor_gets_no_request_through_and_the_reason_is_told(string impostor, PeerRejection rejection, string reason, string alert)
     {
         await using var peer = _files.NodeClient(_listener, "echo", Leaf(impostor));
         var failure = await _failed.Task.InTime();
@@ -102,7 +102,7 @@ public sealed class NodeClientTests : IAsyncLifetime
         Assert.Equal(rejection, failure.Rejection);
         Assert.Contains(reason, failure.Reason, StringComparison.Ordinal);
         Assert.Equal(_listener.LocalEndPoint, failure.LocalEndPoint);
-        await peer.SaysAsync("session-closed");
+        Assert.Equal($"ERR_SSL_{alert}", await peer.SaysAsync("stream-error "));
         Assert.DoesNotContain("status", peer.Output, StringComparison.Ordinal);
     }
 

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Security.Cryptography.X509Certificates;
 
 namespace Mesh.Core.Identity;
 
@@ -52,7 +53,7 @@ public sealed class PeerVerification
     private VerifiedChains? _verified;
     private Func<VerifiedChain, bool>? _acceptAgain;
     private bool _isServer;
-    private string? _key;
+    private IReadOnlyList<ReadOnlyMemory<byte>> _presented = [];
 
     /// <summary>The proven identity; null until the peer passed every rule.</summary>
     public SpiffeId? Identity { get; private set; }
@@ -83,8 +84,8 @@ public sealed class PeerVerification
             return false;
         }
 
-        _key = VerifiedChains.KeyOf(_isServer, certificates);
-        return _verified.Find(_key) is { } chain && chain.Leaf.Span.SequenceEqual(certificates[0].Span) && _acceptAgain(chain);
+        _presented = certificates;
+        return _verified.Find(VerifiedChains.KeyOf(_isServer, certificates)) is { } chain && chain.Leaf.Span.SequenceEqual(certificates[0].Span) && _acceptAgain(chain);
     }
 
     /// <summary>What the options of a handshake are made for.</summary>
@@ -93,18 +94,36 @@ public sealed class PeerVerification
     /// <param name="acceptAgain">Whether one of them is accepted now.</param>
     internal void Begin(bool isServer, VerifiedChains verified, Func<VerifiedChain, bool> acceptAgain)
     {
+        Reject(PeerRejection.None, reason: null);
+        _presented = [];
         _isServer = isServer;
         _verified = verified;
         _acceptAgain = acceptAgain;
     }
 
-    internal bool Accept(VerifiedChain chain)
+    /// <summary>Accepts a peer that was verified from the beginning.</summary>
+    /// <param name="chain">What it proved.</param>
+    /// <param name="built">The chain's certificates, the leaf first.</param>
+    internal bool Accept(VerifiedChain chain, ReadOnlySpan<X509Certificate2> built)
     {
-        if (_key is not null)
+        // Whoever has no key yet must not fill the memory with one leaf and all that can be added to it: what is presented has to be the chain.
+        var isTheChain = _presented.Count > 0 && _presented.Count <= built.Length;
+        for (var i = 0; isTheChain && i < _presented.Count; i++)
         {
-            _verified?.Add(_key, chain);
+            isTheChain = built[i].RawDataMemory.Span.SequenceEqual(_presented[i].Span);
         }
 
+        if (isTheChain)
+        {
+            _verified?.Add(VerifiedChains.KeyOf(_isServer, _presented), chain);
+        }
+
+        return Accept(chain);
+    }
+
+    /// <summary>Accepts a peer.</summary>
+    internal bool Accept(VerifiedChain chain)
+    {
         Identity = chain.Identity;
         Chain = chain.Links;
         NotAfter = chain.LeafNotAfter;
@@ -113,9 +132,11 @@ public sealed class PeerVerification
         return true;
     }
 
-    internal bool Reject(PeerRejection rejection, string reason)
+    internal bool Reject(PeerRejection rejection, string? reason)
     {
         Identity = null;
+        Chain = [];
+        NotAfter = null;
         Rejection = rejection;
         Reason = reason;
         return false;

@@ -242,14 +242,16 @@ public static class SpiffeTls
             var links = CertificateLink.Of(certificates);
             return trust.RevocationLists.Find(links) is { } revoked
                 ? _peer.Reject(PeerRejection.Revoked, $"certificate of {identity}: its chain holds the revoked serial number {revoked.SerialText}")
-                : _peer.Accept(new VerifiedChain(
-                    identity,
-                    leaf.RawData,
-                    certificates[^1].RawData,
-                    links,
-                    certificates.Max(certificate => new DateTimeOffset(certificate.NotBefore.ToUniversalTime())),
-                    certificates.Min(certificate => new DateTimeOffset(certificate.NotAfter.ToUniversalTime())),
-                    new DateTimeOffset(leaf.NotAfter.ToUniversalTime())));
+                : _peer.Accept(
+                    new VerifiedChain(
+                        identity,
+                        leaf.RawData,
+                        certificates[^1].RawData,
+                        links,
+                        certificates.Max(certificate => new DateTimeOffset(certificate.NotBefore.ToUniversalTime())),
+                        certificates.Min(certificate => new DateTimeOffset(certificate.NotAfter.ToUniversalTime())),
+                        new DateTimeOffset(leaf.NotAfter.ToUniversalTime())),
+                    certificates);
         }
 
         // Who is not accepted again is verified from the beginning, which finds out why.

@@ -52,7 +52,7 @@ public sealed class WorkloadCertificate : IDisposable
     /// <summary>When a replacement is due: at half of the lifetime (ztunnel §3.6).</summary>
     public DateTimeOffset RefreshAt => NotAfter > NotBefore ? NotBefore + ((NotAfter - NotBefore) / 2) : NotAfter;
 
-    /// <summary>What SslStream presents; made once, used for every handshake.</summary>
+    /// <summary>What is presented in TLS; made once, used for every handshake.</summary>
     public SslStreamCertificateContext TlsContext => _context.Value;
 
     /// <summary>Whether the certificate is within its validity at the given moment.</summary>

@@ -126,8 +126,15 @@ internal sealed partial class Http2Connection
         }
         else
         {
-            await _transport.WriteAsync(_batch.Written);
-            await _transport.WriteAsync(_inPlace);
+            if (_batch.Length > 0)
+            {
+                await _transport.WriteAsync(_batch.Written);
+            }
+
+            if (!_inPlace.IsEmpty)
+            {
+                await _transport.WriteAsync(_inPlace);
+            }
         }
 
         _batch.Clear();

@@ -47,10 +47,12 @@ internal sealed unsafe class OpenSslContext : SafeHandleZeroOrMinusOneIsInvalid
             context.Use(parameters);
             return context;
         }
-        catch
+        catch (Exception e)
         {
             context.Dispose();
-            throw;
+
+            // The certificate may be released at any moment.
+            throw e as AuthenticationException ?? new AuthenticationException($"the certificate to present cannot be used: {e.Message}", e);
         }
     }
 
@@ -61,8 +63,11 @@ internal sealed unsafe class OpenSslContext : SafeHandleZeroOrMinusOneIsInvalid
         Require(SSL_CTX_ctrl(this, SSL_CTRL_SET_MAX_PROTO_VERSION, TLS1_3_VERSION, 0) == 1);
         Require(SSL_CTX_set_ciphersuites(this, parameters.CipherSuites) == 1);
 
+        // Who is idle holds no buffers. (SSL_free_buffers does the same, but before OpenSSL 3.0.14 it frees one that a record is read into: CVE-2024-4741.)
+        _ = SSL_CTX_ctrl(this, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS, 0);
+
         // A resumed session would prove nothing anew.
-        _ = SSL_CTX_set_options(this, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
+        _ = SSL_CTX_set_options(this, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
         _ = SSL_CTX_ctrl(this, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF, 0);
         Require(SSL_CTX_set_num_tickets(this, 0) == 1);
 
@@ -84,8 +89,15 @@ internal sealed unsafe class OpenSslContext : SafeHandleZeroOrMinusOneIsInvalid
     private void UseCertificate(SslStreamCertificateContext certificate)
     {
         var leaf = Read(certificate.TargetCertificate);
-        Require(leaf != 0 && SSL_CTX_use_certificate(this, leaf) == 1);
-        X509_free(leaf);
+        try
+        {
+            Require(leaf != 0 && SSL_CTX_use_certificate(this, leaf) == 1);
+        }
+        finally
+        {
+            X509_free(leaf);
+        }
+
         using (var key = KeyOf(certificate.TargetCertificate))
         {
             // Fails, too, when it is not the certificate's.
@@ -94,8 +106,13 @@ internal sealed unsafe class OpenSslContext : SafeHandleZeroOrMinusOneIsInvalid
 
         foreach (var intermediate in certificate.IntermediateCertificates)
         {
-            // The context owns it from now on.
-            Require(Read(intermediate) is not 0 and var issuer && SSL_CTX_ctrl(this, SSL_CTRL_CHAIN_CERT, 0, issuer) == 1);
+            var issuer = Read(intermediate);
+            if (issuer == 0 || SSL_CTX_ctrl(this, SSL_CTRL_CHAIN_CERT, 0, issuer) != 1)
+            {
+                // It would be the context's otherwise.
+                X509_free(issuer);
+                Require(false);
+            }
         }
     }
 
@@ -128,18 +145,4 @@ internal sealed unsafe class OpenSslContext : SafeHandleZeroOrMinusOneIsInvalid
     }
 
     private readonly record struct Key(bool IsServer, string CipherSuites, SslApplicationProtocol ApplicationProtocol);
-}
-
-/// <summary>OpenSSL's SSL: one side of one connection. Not thread-safe.</summary>
-[SupportedOSPlatform("linux")]
-internal sealed class OpenSslSession : SafeHandleZeroOrMinusOneIsInvalid
-{
-    public OpenSslSession(OpenSslContext context)
-        : base(ownsHandle: true) => SetHandle(SSL_new(context));
-
-    protected override bool ReleaseHandle()
-    {
-        SSL_free(handle);
-        return true;
-    }
 }

@@ -7,18 +7,17 @@ namespace Mesh.Hbone.Transport;
 /// <summary>What is called of OpenSSL 3 (libssl(7), libcrypto(7)), in its own names.</summary>
 internal static unsafe partial class OpenSslLibrary
 {
-    /// <summary>Setting this to true (<see cref="AppContext"/>) leaves TLS to the runtime's SslStream.</summary>
+    /// <summary>The switch (<see cref="AppContext"/>) that leaves TLS to the runtime's SslStream.</summary>
     public const string UseSslStreamSwitch = "Mesh.Hbone.UseSslStream";
 
     private const string Ssl = "libssl.so.3";
     private const string Crypto = "libcrypto.so.3";
 
-    /// <summary>Whether OpenSSL can be called directly: it is there, and it is the one that the runtime uses, whose keys it is given.</summary>
-    [SupportedOSPlatformGuard("linux")]
-    public static bool IsUsable { get; } = OperatingSystem.IsLinux() && !(AppContext.TryGetSwitch(UseSslStreamSwitch, out var isSwitchedOff) && isSwitchedOff) && IsTheRuntimes();
+    private static readonly bool IsThere = OperatingSystem.IsLinux() && IsTheRuntimes();
 
-    /// <summary>The reason in an error (ERR_GET_REASON).</summary>
-    public static int ReasonOf(nuint error) => (int)(error & 0x7FFFFF);
+    /// <summary>Whether OpenSSL is to be called directly: it is there, it is the one that the runtime uses, whose keys it is given, and the switch is not set.</summary>
+    [SupportedOSPlatformGuard("linux")]
+    public static bool IsUsable => IsThere && !(AppContext.TryGetSwitch(UseSslStreamSwitch, out var usesSslStream) && usesSslStream);
 
     /// <summary>Says why the calls of this thread have failed, and forgets it.</summary>
     public static string TakeErrors()
@@ -57,20 +56,31 @@ internal static unsafe partial class OpenSslLibrary
     public const int SSL_ERROR_ZERO_RETURN = 6;
     public const int SSL_VERIFY_PEER = 0x01;
     public const int SSL_VERIFY_FAIL_IF_NO_PEER_CERT = 0x02;
+    public const int SSL_CTRL_MODE = 33;
     public const int SSL_CTRL_SET_READ_AHEAD = 41;
     public const int SSL_CTRL_SET_SESS_CACHE_MODE = 44;
     public const int SSL_CTRL_CHAIN_CERT = 89;
     public const int SSL_CTRL_SET_MIN_PROTO_VERSION = 123;
     public const int SSL_CTRL_SET_MAX_PROTO_VERSION = 124;
+    public const int SSL_MODE_RELEASE_BUFFERS = 0x10;
     public const int SSL_SESS_CACHE_OFF = 0;
     public const int SSL_TLSEXT_ERR_OK = 0;
     public const int SSL_TLSEXT_ERR_ALERT_FATAL = 2;
-    public const int SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE = 199;
+    public const nuint SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE = (ERR_LIB_SSL << ERR_LIB_OFFSET) | 199;
     public const int TLS1_3_VERSION = 0x0304;
     public const ulong SSL_OP_NO_TICKET = 1 << 14;
     public const ulong SSL_OP_NO_COMPRESSION = 1 << 17;
+    public const ulong SSL_OP_CIPHER_SERVER_PREFERENCE = 1 << 22;
+
+    // <openssl/err.h>
+    private const uint ERR_LIB_SSL = 20;
+    private const int ERR_LIB_OFFSET = 23;
 
     // <openssl/x509_vfy.h>
+    public const int X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY = 20;
+    public const int X509_V_ERR_CERT_HAS_EXPIRED = 10;
+    public const int X509_V_ERR_CERT_REVOKED = 23;
+    public const int X509_V_ERR_INVALID_PURPOSE = 26;
     public const int X509_V_ERR_CERT_REJECTED = 28;
 
     // <openssl/bio.h>
@@ -139,9 +149,6 @@ internal static unsafe partial class OpenSslLibrary
 
     [LibraryImport(Ssl)]
     public static partial void SSL_set_default_read_buffer_len(OpenSslSession ssl, nuint length);
-
-    [LibraryImport(Ssl)]
-    public static partial int SSL_free_buffers(OpenSslSession ssl);
 
     [LibraryImport(Ssl)]
     public static partial int SSL_do_handshake(OpenSslSession ssl);
@@ -217,11 +224,9 @@ internal static unsafe partial class OpenSslLibrary
     public static partial nuint ERR_get_error();
 
     [LibraryImport(Crypto)]
-    [SuppressGCTransition]
     public static partial nuint ERR_peek_error();
 
     [LibraryImport(Crypto)]
-    [SuppressGCTransition]
     public static partial void ERR_clear_error();
 
     [LibraryImport(Crypto)]

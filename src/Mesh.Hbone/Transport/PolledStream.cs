@@ -241,10 +241,15 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
     private int SendMore(ReadOnlySpan<byte> octets, out SocketError error)
     {
         var count = SendSocket(_socket.SafeHandle, ref MemoryMarshal.GetReference(octets), octets.Length, More | NoSignal);
-        error = SocketError.Success;
+        error = count >= 0 ? SocketError.Success : Marshal.GetLastPInvokeError() switch
+        {
+            WouldBlock => SocketError.WouldBlock,
+            ConnectionReset => SocketError.ConnectionReset,
+            _ => SocketError.SocketError,
+        };
 
-        // When it fails it does so again, and says why.
-        return count >= 0 ? (int)count : _socket.Send(octets, SocketFlags.None, out error);
+        // What else there is happens again, and is told.
+        return error is SocketError.SocketError ? _socket.Send(octets, SocketFlags.None, out error) : (int)count;
     }
 
     // Whether it is connected; null when it cannot be.
@@ -257,6 +262,8 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
     }
 
     // Of <errno.h> and <sys/socket.h>.
+    private const int WouldBlock = 11;
+    private const int ConnectionReset = 104;
     private const int InProgress = 115;
     private const int More = 0x8000;
     private const int NoSignal = 0x4000;
@@ -264,6 +271,6 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
     [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
     private static partial int ConnectSocket(SafeSocketHandle socket, ref byte address, int length);
 
-    [LibraryImport("libc", EntryPoint = "send")]
+    [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
     private static partial nint SendSocket(SafeSocketHandle socket, ref byte octets, nint length, int flags);
 }

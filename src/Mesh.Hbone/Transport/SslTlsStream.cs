@@ -37,8 +37,16 @@ internal sealed class SslTlsStream : TlsStream
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> first, ReadOnlyMemory<byte> second)
     {
         _buffer.Cork();
-        await _tls.WriteAsync(first);
-        await _tls.WriteAsync(second);
+        if (!first.IsEmpty)
+        {
+            await _tls.WriteAsync(first);
+        }
+
+        if (!second.IsEmpty)
+        {
+            await _tls.WriteAsync(second);
+        }
+
         await _buffer.UncorkAsync();
     }
 

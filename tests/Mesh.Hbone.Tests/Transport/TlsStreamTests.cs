@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Runtime.Versioning;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
+using System.Text;
 using Mesh.Core.Identity;
 using Mesh.Testing;
 
@@ -104,8 +105,27 @@ public sealed class TlsStreamTests : IAsyncDisposable
         _root.Dispose();
     }
 
-    [Fact]
-    public void OpenSsl_is_used_where_the_tests_run() => Assert.True(OpenSslLibrary.IsUsable);
+    [Theory]
+    [InlineData(false, typeof(OpenSslTlsStream))]
+    [InlineData(true, typeof(SslTlsStream))]
+    public async Task OpenSsl_is_called_directly_unless_it_is_switched_off(bool usesSslStream, Type kind)
+    {
+        AppContext.SetSwitch(OpenSslLibrary.UseSslStreamSwitch, usesSslStream);
+        try
+        {
+            var (near, far) = Transports(Over.EventLoop);
+            var connecting = TlsStream.AuthenticateAsClientAsync(far, Client(), _server, default);
+            await using var accepted = await TlsStream.AuthenticateAsServerAsync(near, Server(), _client, default).InTime();
+            await using var connected = await connecting.InTime();
+            Assert.IsType(kind, accepted);
+            Assert.IsType(kind, connected);
+            Assert.Equal((Web, Cart), (_client.Identity, _server.Identity));
+        }
+        finally
+        {
+            AppContext.SetSwitch(OpenSslLibrary.UseSslStreamSwitch, false);
+        }
+    }
 
     [Theory]
     [MemberData(nameof(All))]
@@ -434,21 +454,15 @@ public sealed class TlsStreamTests : IAsyncDisposable
         }
     }
 
-    // TLS 1.3, section 4.6.3: a peer may change its keys at any time, and ask for the same.
+    // RFC 8446, section 4.6.3: a peer may change its keys at any time, and ask for the same.
     [RequiresProgram("openssl", "openssl")]
     public async Task A_peer_may_change_its_keys()
     {
-        var directory = Directory.CreateTempSubdirectory();
-        _open.Add(new Undo(() => directory.Delete(recursive: true)));
-        var (certificate, key) = (Path.Combine(directory.FullName, "web.crt"), Path.Combine(directory.FullName, "web.key"));
-        await File.WriteAllTextAsync(certificate, _web.Leaf.ExportCertificatePem());
-        await File.WriteAllTextAsync(key, _web.Leaf.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
-        await using var peer = Peer.Start(
-            "openssl", "s_client", "-connect", $"{listener.LocalEndpoint}", "-tls1_3", "-alpn", "h2", "-cert", certificate, "-key", key);
-        var transport = new PolledStream(await listener.AcceptSocketAsync().InTime(), Loops.Shared!.Next());
-        var accepted = await AuthenticateAsync(Tls.OpenSsl, transport, Server()).InTime();
+        var (certificate, key) = await WriteFilesAsync();
+        await using var peer = Peer.Start("openssl", "s_client", "-connect", $"{listener.LocalEndpoint}", "-tls1_3", "-alpn", "h2", "-cert", certificate, "-key", key);
+        var accepted = await AcceptAsync(listener);
         var changes = 0;
         foreach (var command in new[] { "k", "K", "K" })
         {
@@ -457,11 +471,88 @@ public sealed class TlsStreamTests : IAsyncDisposable
             await peer.TellAsync(command);
             await Eventually.Until("keys are changed", () => peer.Output.Split("KEYUPDATE").Length > changes);
             await peer.TellAsync($"after {command}");
-            Assert.Equal($"after {command}\n", System.Text.Encoding.ASCII.GetString(await ReadAsync(accepted, 8).InTime()));
-            await accepted.WriteAsync(System.Text.Encoding.ASCII.GetBytes($"new keys {changes}\n"));
+            Assert.Equal($"after {command}\n", Encoding.ASCII.GetString(await ReadAsync(accepted, 8).InTime()));
+            await accepted.WriteAsync(Encoding.ASCII.GetBytes($"new keys {changes}\n"));
             await peer.LogsAsync($"new keys {changes}");
         }
     }
+
+    [RequiresProgramTheory("python3", "python3")]
+    [InlineData(1_000, null)]
+    [InlineData(100_000, "octets of TLS without data in them; the limit is 262144")]
+    public async Task A_peer_that_only_changes_its_keys_is_cut_off(int changes, string? fault)
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var (certificate, key) = await WriteFilesAsync();
+        var endPoint = (IPEndPoint)listener.LocalEndpoint;
+        await using var peer = Peer.Start(
+            "python3", Path.Combine(AppContext.BaseDirectory, "Peers", "key_updates.py"), $"{endPoint.Address}", $"{endPoint.Port}", certificate, key, $"{changes}");
+        await using var accepted = await AcceptAsync(listener);
+        if (fault is null)
+        {
+            Assert.Equal("that was all"u8.ToArray(), await ReadAsync(accepted, 12).InTime());
+            return;
+        }
+
+        var failure = await Record.ExceptionAsync(async () => Assert.Fail($"read {await accepted.ReadAsync(Memory<byte>.Empty).InTime() + await accepted.ReadAsync(new byte[1]).InTime()}"));
+        Assert.Contains(fault, Assert.IsType<IOException>(failure).Message, StringComparison.Ordinal);
+        await accepted.DisposeAsync();
+        await peer.SaysAsync("cut after");
+    }
+
+    // What comes is cut at every place, and OpenSSL asked in between.
+    [Theory]
+    [InlineData(Over.EventLoop)]
+    [InlineData(Over.Socket)]
+    [InlineData(Over.Memory)]
+    public async Task Records_may_come_in_the_smallest_pieces(Over over)
+    {
+        var (near, nearPump) = Transports(over);
+        var (far, farPump) = Transports(over);
+        using var stop = new CancellationTokenSource();
+        var pumping = Task.WhenAll(PumpAsync(nearPump, farPump, stop.Token), PumpAsync(farPump, nearPump, stop.Token));
+        var connecting = AuthenticateAsync(Tls.OpenSsl, far, Client());
+        var accepted = await AuthenticateAsync(Tls.OpenSsl, near, Server()).InTime();
+        var connected = await connecting.InTime();
+        Assert.Equal((Web, Cart), (_client.Identity, _server.Identity));
+        var (up, down) = (Octets(seed: 5, 20_000), Octets(seed: 6, 20_000));
+        var writing = Task.WhenAll(WriteAsync(connected, up), WriteAsync(accepted, down));
+        var read = await Task.WhenAll(ReadAsync(accepted, up.Length), ReadAsync(connected, down.Length)).InTime();
+        await writing.InTime();
+        Assert.True(up.SequenceEqual(read[0]));
+        Assert.True(down.SequenceEqual(read[1]));
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => pumping.InTime());
+    }
+
+    private static async Task PumpAsync(Stream from, Stream to, CancellationToken stop)
+    {
+        var random = new Random(7);
+        var buffer = new byte[32];
+        while (true)
+        {
+            var count = await from.ReadAsync(buffer.AsMemory(0, random.Next(1, 9)), stop);
+            await to.WriteAsync(buffer.AsMemory(0, count), stop);
+            if (random.Next(4) == 0)
+            {
+                await Task.Yield();
+            }
+        }
+    }
+
+    private async Task<(string Certificate, string Key)> WriteFilesAsync()
+    {
+        var directory = Directory.CreateTempSubdirectory();
+        _open.Add(new Undo(() => directory.Delete(recursive: true)));
+        var (certificate, key) = (Path.Combine(directory.FullName, "web.crt"), Path.Combine(directory.FullName, "web.key"));
+        await File.WriteAllTextAsync(certificate, _web.Leaf.ExportCertificatePem());
+        await File.WriteAllTextAsync(key, _web.Leaf.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
+        return (certificate, key);
+    }
+
+    private async Task<TlsStream> AcceptAsync(TcpListener listener) =>
+        await AuthenticateAsync(Tls.OpenSsl, new PolledStream(await listener.AcceptSocketAsync().InTime(), Loops.Shared!.Next()), Server()).InTime();
 
     private static WorkloadCertificate Under(X509Certificate2 intermediate, SpiffeId identity) => new(
         TestCertificates.Leaf(intermediate, new TestLeaf { Uris = [identity.ToString()] }), X509CertificateLoader.LoadCertificate(intermediate.RawData));

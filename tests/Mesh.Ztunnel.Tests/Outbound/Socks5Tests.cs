@@ -20,8 +20,8 @@ public sealed class Socks5Tests
     [InlineData("04 01", "SOCKS version 4; only 5 is supported", "")]
     [InlineData("05 01 02", "the SOCKS client wants to authenticate; only no authentication is supported", "05 FF")]
     [InlineData("05 00", "the SOCKS client wants to authenticate; only no authentication is supported", "05 FF")]
-    [InlineData("05 01 00  05 02 00 01", "SOCKS command 2; only CONNECT is supported", "05 00 05 07 00 01 00 00 00 00 00 00")]
-    [InlineData("05 01 00  05 01 00 09", "SOCKS address type 9; allowed are 1, 3 and 4", "05 00 05 07 00 01 00 00 00 00 00 00")]
+    [InlineData("05 01 00  05 02 00 01 7f", "SOCKS command 2; only CONNECT is supported", "05 00 05 07 00 01 00 00 00 00 00 00")]
+    [InlineData("05 01 00  05 01 00 09 7f", "SOCKS address type 9; allowed are 1, 3 and 4", "05 00 05 07 00 01 00 00 00 00 00 00")]
     public async Task A_client_that_breaks_the_protocol_is_told_and_refused(string octets, string fault, string reply)
     {
         var (server, client) = Pair();

@@ -1,0 +1,125 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
+using static Mesh.Hbone.Transport.OpenSslLibrary;
+
+namespace Mesh.Hbone.Transport;
+
+/// <summary>The reading half.</summary>
+internal sealed partial class OpenSslTlsStream
+{
+    // False when nothing is there.
+    private bool TryRead(Span<byte> buffer, out int count)
+    {
+        lock (_gate)
+        {
+            Enter_NeedsLock(mayRead: true);
+            try
+            {
+                count = 0;
+                do
+                {
+                    // A record at most.
+                    var read = SSL_read(_ssl, buffer[count..], buffer.Length - count);
+                    if (read <= 0)
+                    {
+                        var isOver = IsOver_NeedsLock(read);
+                        if (count == 0)
+                        {
+                            // A failure is no end.
+                            ThrowIfFailed_NeedsLock();
+                        }
+
+                        return isOver || count > 0;
+                    }
+
+                    _readWithoutData = 0;
+                    count += read;
+                }
+                while (count < buffer.Length);
+
+                return true;
+            }
+            finally
+            {
+                _inCall = null;
+            }
+        }
+    }
+
+    // Whether a read brings something, an end or a failure.
+    private bool IsThere()
+    {
+        lock (_gate)
+        {
+            Enter_NeedsLock(mayRead: true);
+            try
+            {
+                Span<byte> one = stackalloc byte[1];
+                var read = SSL_peek(_ssl, one, one.Length);
+                return read > 0 || IsOver_NeedsLock(read);
+            }
+            finally
+            {
+                _inCall = null;
+            }
+        }
+    }
+
+    // After a read that brought nothing: whether there will be nothing more, for an end or a failure.
+    private bool IsOver_NeedsLock(int result)
+    {
+        var error = SSL_get_error(_ssl, result);
+        if (error == SSL_ERROR_WANT_READ)
+        {
+            return false;
+        }
+
+        // An end without close_notify is one as well: HTTP/2 tells by itself whether something is missing.
+        if (error != SSL_ERROR_ZERO_RETURN && !_hasEnded)
+        {
+            _failure ??= new IOException($"TLS failed: {TakeErrors()}");
+        }
+
+        return true;
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> WaitUntilThereAsync(CancellationToken cancellationToken)
+    {
+        do
+        {
+            await WaitForInputAsync(cancellationToken);
+        }
+        while (!IsThere());
+
+        return 0;
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> ReadLaterAsync(Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        int count;
+        do
+        {
+            await WaitForInputAsync(cancellationToken);
+        }
+        while (!TryRead(buffer.Span, out count));
+
+        return count;
+    }
+
+    private ValueTask<int> WaitForInputAsync(CancellationToken cancellationToken) =>
+        _polled?.WaitForEventAsync(cancellationToken) ?? FillAsync(cancellationToken);
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> FillAsync(CancellationToken cancellationToken)
+    {
+        _ = await _transport.ReadAsync(Memory<byte>.Empty, cancellationToken);
+        _input ??= ArrayPool<byte>.Shared.Rent(ReadSize);
+        _inputStart = 0;
+        _inputEnd = 0;
+        _inputEnd = await _transport.ReadAsync(_input, cancellationToken);
+        _hasEnded = _inputEnd == 0;
+        return 0;
+    }
+}
