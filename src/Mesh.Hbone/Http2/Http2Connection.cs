@@ -1,4 +1,5 @@
 using Mesh.Hbone.Http2.Hpack;
+using Mesh.Hbone.Transport;
 using Microsoft.Extensions.Logging;
 
 namespace Mesh.Hbone.Http2;
@@ -308,6 +309,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     private void OnTick()
     {
         ResetLingering();
+        (_transport as TlsStream)?.ReleaseIfIdle();
         switch (_keepAlive.OnTick())
         {
             case KeepAliveAction.SendPing:

@@ -63,7 +63,7 @@ internal sealed unsafe class OpenSslContext : SafeHandleZeroOrMinusOneIsInvalid
         Require(SSL_CTX_ctrl(this, SSL_CTRL_SET_MAX_PROTO_VERSION, TLS1_3_VERSION, 0) == 1);
         Require(SSL_CTX_set_ciphersuites(this, parameters.CipherSuites) == 1);
 
-        // Who is idle holds no buffers. (SSL_free_buffers does the same, but before OpenSSL 3.0.14 it frees one that a record is read into: CVE-2024-4741.)
+        // Who has not proved anything holds no buffers while we wait for it.
         _ = SSL_CTX_ctrl(this, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS, 0);
 
         // A resumed session would prove nothing anew.

@@ -60,6 +60,7 @@ internal static unsafe partial class OpenSslLibrary
     public const int SSL_CTRL_SET_READ_AHEAD = 41;
     public const int SSL_CTRL_SET_SESS_CACHE_MODE = 44;
     public const int SSL_CTRL_CHAIN_CERT = 89;
+    public const int SSL_CTRL_CLEAR_MODE = 78;
     public const int SSL_CTRL_SET_MIN_PROTO_VERSION = 123;
     public const int SSL_CTRL_SET_MAX_PROTO_VERSION = 124;
     public const int SSL_MODE_RELEASE_BUFFERS = 0x10;
@@ -149,6 +150,12 @@ internal static unsafe partial class OpenSslLibrary
 
     [LibraryImport(Ssl)]
     public static partial void SSL_set_default_read_buffer_len(OpenSslSession ssl, nuint length);
+
+    [LibraryImport(Ssl)]
+    public static partial int SSL_free_buffers(OpenSslSession ssl);
+
+    [LibraryImport(Ssl)]
+    public static partial byte* SSL_rstate_string(OpenSslSession ssl);
 
     [LibraryImport(Ssl)]
     public static partial int SSL_do_handshake(OpenSslSession ssl);

@@ -99,7 +99,8 @@ internal sealed partial class OpenSslTlsStream
         _applicationProtocol = ApplicationProtocol(_ssl);
         _handshake = null;
 
-        // From now on many records are read at once. A peer that has not proved who it is gets no such buffer.
+        // From now on many records are read at once, into a buffer that is kept until the connection is idle.
+        _ = SSL_ctrl(_ssl, SSL_CTRL_CLEAR_MODE, SSL_MODE_RELEASE_BUFFERS, 0);
         _ = SSL_ctrl(_ssl, SSL_CTRL_SET_READ_AHEAD, 1, 0);
         SSL_set_default_read_buffer_len(_ssl, ReadSize);
         return _isPeerVerified ? null : new AuthenticationException("the peer's certificate was not verified");

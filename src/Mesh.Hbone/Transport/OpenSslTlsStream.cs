@@ -43,6 +43,7 @@ internal sealed partial class OpenSslTlsStream : TlsStream
 
     // Guarded by _gate.
     private readonly OutputBuffer _output = new();
+    private bool _wasUsed;
     private bool _isFlushing;
     private bool _mayRead;
     private int _readWithoutData;
@@ -118,6 +119,20 @@ internal sealed partial class OpenSslTlsStream : TlsStream
         : Encrypt(first.Span, second.Span) ? FlushOutputAsync(CancellationToken.None)
         : default;
 
+    public override void ReleaseIfIdle()
+    {
+        lock (_gate)
+        {
+            // Does nothing while something is left in them.
+            if (!_wasUsed && !_isDisposed && !IsInRecord(_ssl))
+            {
+                _ = SSL_free_buffers(_ssl);
+            }
+
+            _wasUsed = false;
+        }
+    }
+
     public override async ValueTask DisposeAsync()
     {
         await _transport.DisposeAsync();
@@ -144,9 +159,17 @@ internal sealed partial class OpenSslTlsStream : TlsStream
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         ThrowIfFailed_NeedsLock();
+        _wasUsed = true;
         _mayRead = mayRead;
         _inCall = this;
         ERR_clear_error();
+    }
+
+    // OpenSSL before 3.0.14 gives a buffer back although the header of a record lies in it (CVE-2024-4741). "RH": it waits for a header.
+    private static unsafe bool IsInRecord(OpenSslSession ssl)
+    {
+        var state = SSL_rstate_string(ssl);
+        return state[0] != (byte)'R' || state[1] != (byte)'H';
     }
 
     private void ThrowIfFailed_NeedsLock()

@@ -3,7 +3,7 @@ using Mesh.Core.Identity;
 
 namespace Mesh.Hbone.Transport;
 
-/// <summary>TLS over a transport after its handshake, with as few system calls as can be. While nothing comes, no buffer is held. One reader and one writer at a time.</summary>
+/// <summary>TLS over a transport after its handshake, with as few system calls as can be. Who is idle holds no buffer. One reader and one writer at a time.</summary>
 internal abstract class TlsStream : AsyncStream
 {
     /// <summary>What the handshake agreed on (ALPN).</summary>
@@ -30,6 +30,11 @@ internal abstract class TlsStream : AsyncStream
 
     /// <summary>Says that nothing follows (close_notify).</summary>
     public abstract Task ShutdownAsync();
+
+    /// <summary>Gives buffers back when nothing was read or written since it was last called. Any thread may call it, at any time.</summary>
+    public virtual void ReleaseIfIdle()
+    {
+    }
 
     /// <summary>Writes the one after the other, to the transport at once.</summary>
     public abstract ValueTask WriteAsync(ReadOnlyMemory<byte> first, ReadOnlyMemory<byte> second);
