@@ -28,14 +28,15 @@ internal sealed partial class OpenSslTlsStream
         }
     }
 
-    private async Task AuthenticateAsync(bool isServer, CancellationToken cancellationToken)
+    // A server waits first, a client speaks first.
+    private async Task AuthenticateAsync(bool waits, CancellationToken cancellationToken)
     {
         var turn = new HandshakeTurn();
         try
         {
-            for (var isDone = false; !isDone;)
+            for (var isDone = false; !isDone; waits = true)
             {
-                if (isServer)
+                if (waits)
                 {
                     // Whoever waits for the network does not keep others from computing.
                     turn.GiveBack();
@@ -47,15 +48,20 @@ internal sealed partial class OpenSslTlsStream
                 if (isToFlush)
                 {
                     turn.GiveBack();
-                    await FlushOutputAsync(cancellationToken);
+                    try
+                    {
+                        await FlushOutputAsync(cancellationToken);
+                    }
+                    catch (IOException) when (refusal is not null)
+                    {
+                        // The refusal says more.
+                    }
                 }
 
                 if (refusal is not null)
                 {
                     throw refusal;
                 }
-
-                isServer = true;
             }
         }
         finally
