@@ -135,6 +135,7 @@ internal sealed partial class OpenSslTlsStream : TlsStream
 
     public override async ValueTask DisposeAsync()
     {
+        BeginDispose();
         await _transport.DisposeAsync();
         await base.DisposeAsync();
     }
@@ -143,15 +144,24 @@ internal sealed partial class OpenSslTlsStream : TlsStream
     {
         if (disposing)
         {
+            BeginDispose();
             _transport.Dispose();
             lock (_gate)
             {
-                _isDisposed = true;
                 _ssl.Dispose();
             }
         }
 
         base.Dispose(disposing);
+    }
+
+    // Before the transport goes: whoever is woken by that is not to take it for the peer's end.
+    private void BeginDispose()
+    {
+        lock (_gate)
+        {
+            _isDisposed = true;
+        }
     }
 
     // What comes before every call of OpenSSL. Only who reads may read the transport: one reader at a time.
