@@ -89,7 +89,7 @@ public static class SpiffeTls
         ArgumentNullException.ThrowIfNull(server);
         ArgumentNullException.ThrowIfNull(trust);
         ArgumentNullException.ThrowIfNull(time);
-        var rules = new Rules(trust, id => trust.RootsOf(id.TrustDomain), null, time, _ => null);
+        var rules = new Rules(trust, id => trust.RootsOf(id.TrustDomain), new PeerVerification(), time, _ => null);
         return Server(
             server,
             trust.TrustDomains.SelectMany(trustDomain => trust.RootsOf(trustDomain)).Distinct(),
@@ -202,47 +202,45 @@ public static class SpiffeTls
     /// <summary>What one peer is held to.</summary>
     /// <param name="trust">Roots and revocation lists.</param>
     /// <param name="roots">The roots that the chain of an identity may end in.</param>
-    /// <param name="peer">Filled by the verification; null when nobody asks.</param>
+    /// <param name="peer">Filled by the verification.</param>
     /// <param name="time">The clock that validity is judged by.</param>
     /// <param name="accept">The rule that an identity breaks; null when it is welcome.</param>
     private sealed class Rules(
         TrustBundle trust,
         Func<SpiffeId, ImmutableArray<X509Certificate2>> roots,
-        PeerVerification? peer,
+        PeerVerification peer,
         TimeProvider time,
         Func<SpiffeId, (PeerRejection Rule, string Reason)?> accept)
     {
-        private readonly PeerVerification _peer = peer ?? new PeerVerification();
-
         // The order is that of the question a reader asks: who are you, may you be here, who says so. All must hold, so it costs no safety.
         public bool Verify(X509Certificate2? leaf, X509Chain? chain)
         {
             if (leaf is null || chain is null)
             {
-                return _peer.Reject(PeerRejection.NoCertificate, "the peer presented no certificate");
+                return peer.Reject(PeerRejection.NoCertificate, "the peer presented no certificate");
             }
 
             var rejection = UriSan.Identify(leaf, out var identity, out var error);
             if (identity is null)
             {
-                return _peer.Reject(rejection, error ?? "the certificate holds no SPIFFE ID");
+                return peer.Reject(rejection, error ?? "the certificate holds no SPIFFE ID");
             }
 
             if (accept(identity) is { } refusal)
             {
-                return _peer.Reject(refusal.Rule, refusal.Reason);
+                return peer.Reject(refusal.Rule, refusal.Reason);
             }
 
             if (CheckChain(leaf, chain, roots(identity), identity) is { } fault)
             {
-                return _peer.Reject(fault.Rule, $"certificate of {identity}: {fault.Reason}");
+                return peer.Reject(fault.Rule, $"certificate of {identity}: {fault.Reason}");
             }
 
             X509Certificate2[] certificates = [.. chain.ChainElements.Select(element => element.Certificate)];
             var links = CertificateLink.Of(certificates);
             return trust.RevocationLists.Find(links) is { } revoked
-                ? _peer.Reject(PeerRejection.Revoked, $"certificate of {identity}: its chain holds the revoked serial number {revoked.SerialText}")
-                : _peer.Accept(
+                ? peer.Reject(PeerRejection.Revoked, $"certificate of {identity}: its chain holds the revoked serial number {revoked.SerialText}")
+                : peer.Accept(
                     new VerifiedChain(
                         identity,
                         leaf.RawData,
@@ -262,7 +260,7 @@ public static class SpiffeTls
                 && accept(chain.Identity) is null
                 && roots(chain.Identity).Any(root => root.RawDataMemory.Span.SequenceEqual(chain.Root.Span))
                 && trust.RevocationLists.Find(chain.Links) is null
-                && _peer.Accept(chain);
+                && peer.Accept(chain);
         }
     }
 }

@@ -123,7 +123,6 @@ internal sealed partial class OpenSslTlsStream : TlsStream
     {
         lock (_gate)
         {
-            // Does nothing while something is left in them.
             if (!_wasUsed && !_isDisposed && !IsInRecord(_ssl))
             {
                 _ = SSL_free_buffers(_ssl);
@@ -175,11 +174,11 @@ internal sealed partial class OpenSslTlsStream : TlsStream
         ERR_clear_error();
     }
 
-    // OpenSSL before 3.0.14 gives a buffer back although the header of a record lies in it (CVE-2024-4741). "RH": it waits for a header.
+    // OpenSSL before 3.0.14 gives a buffer back although the header of a record lies in it, or data that nobody has read yet (CVE-2024-4741). "RH": it waits for a header.
     private static unsafe bool IsInRecord(OpenSslSession ssl)
     {
         var state = SSL_rstate_string(ssl);
-        return state[0] != (byte)'R' || state[1] != (byte)'H';
+        return state[0] != (byte)'R' || state[1] != (byte)'H' || SSL_pending(ssl) > 0;
     }
 
     private void ThrowIfFailed_NeedsLock()

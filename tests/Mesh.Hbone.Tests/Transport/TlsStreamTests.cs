@@ -68,6 +68,8 @@ public sealed class TlsStreamTests : IAsyncDisposable
         }
     }
 
+    public static TheoryData<Over> EachTransport => [.. Enum.GetValues<Over>()];
+
     public static TheoryData<Tls, Over> OneSide
     {
         get
@@ -164,6 +166,30 @@ public sealed class TlsStreamTests : IAsyncDisposable
         Assert.Equal((byte[])[7], await ReadAsync(accepted, 1).InTime());
     }
 
+    // What has come and was not read is in the buffers that are given back.
+    [Theory]
+    [MemberData(nameof(EachTransport))]
+    public async Task Who_has_not_read_everything_loses_nothing_when_buffers_are_given_back(Over over)
+    {
+        var (accepted, connected) = await ConnectAsync(Tls.OpenSsl, Tls.OpenSsl, over);
+        var octets = Octets(seed: 8, 10_000);
+        await connected.WriteAsync(octets);
+        Assert.Equal(0, await accepted.ReadAsync(Memory<byte>.Empty).InTime());
+        ReleaseTwice();
+        Assert.Equal(octets[..10], await ReadAsync(accepted, 10).InTime());
+        ReleaseTwice();
+        Assert.Equal(octets[10..], await ReadAsync(accepted, octets.Length - 10).InTime());
+        ReleaseTwice();
+        await connected.WriteAsync(octets);
+        Assert.Equal(octets, await ReadAsync(accepted, octets.Length).InTime());
+
+        void ReleaseTwice()
+        {
+            accepted.ReleaseIfIdle();
+            accepted.ReleaseIfIdle();
+        }
+    }
+
     [Theory]
     [MemberData(nameof(All))]
     public async Task An_end_is_told_and_the_other_direction_goes_on(Tls server, Tls client, Over over)
@@ -212,9 +238,7 @@ public sealed class TlsStreamTests : IAsyncDisposable
     }
 
     [Theory]
-    [InlineData(Over.EventLoop)]
-    [InlineData(Over.Socket)]
-    [InlineData(Over.Memory)]
+    [MemberData(nameof(EachTransport))]
     public async Task Who_waits_learns_that_the_stream_was_disposed(Over over)
     {
         var (accepted, _) = await ConnectAsync(Tls.OpenSsl, Tls.OpenSsl, over);
@@ -230,9 +254,7 @@ public sealed class TlsStreamTests : IAsyncDisposable
     }
 
     [Theory]
-    [InlineData(Over.EventLoop)]
-    [InlineData(Over.Socket)]
-    [InlineData(Over.Memory)]
+    [MemberData(nameof(EachTransport))]
     public async Task A_read_that_was_given_up_takes_nothing(Over over)
     {
         var (accepted, connected) = await ConnectAsync(Tls.OpenSsl, Tls.OpenSsl, over);
@@ -405,9 +427,7 @@ public sealed class TlsStreamTests : IAsyncDisposable
     }
 
     [Theory]
-    [InlineData(Over.EventLoop)]
-    [InlineData(Over.Socket)]
-    [InlineData(Over.Memory)]
+    [MemberData(nameof(EachTransport))]
     public async Task A_peer_that_says_nothing_is_waited_for_until_that_is_given_up(Over over)
     {
         var (near, far) = Transports(over);
@@ -420,9 +440,7 @@ public sealed class TlsStreamTests : IAsyncDisposable
     }
 
     [Theory]
-    [InlineData(Over.EventLoop)]
-    [InlineData(Over.Socket)]
-    [InlineData(Over.Memory)]
+    [MemberData(nameof(EachTransport))]
     public async Task A_peer_that_goes_in_the_handshake_is_a_lost_connection(Over over)
     {
         var (near, far) = Transports(over);
@@ -505,9 +523,7 @@ public sealed class TlsStreamTests : IAsyncDisposable
 
     // What comes is cut at every place, and OpenSSL asked in between, to read and to give its buffers back.
     [Theory]
-    [InlineData(Over.EventLoop)]
-    [InlineData(Over.Socket)]
-    [InlineData(Over.Memory)]
+    [MemberData(nameof(EachTransport))]
     public async Task Records_may_come_in_the_smallest_pieces(Over over)
     {
         var (near, nearPump) = Transports(over);
