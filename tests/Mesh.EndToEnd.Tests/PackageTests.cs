@@ -4,6 +4,7 @@ using Mesh.Testing;
 namespace Mesh.EndToEnd;
 
 /// <summary>The packages, as somebody gets them who has nothing of this repository: packed, put into a folder, added to a new project, run.</summary>
+[Collection(SampleTests.Addresses)]
 public sealed class PackageTests : IDisposable
 {
     // Longer than the bound of other tests: the SDK packs, restores and builds.

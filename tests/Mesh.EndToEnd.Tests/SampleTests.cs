@@ -7,8 +7,12 @@ using Mesh.Xds;
 namespace Mesh.EndToEnd;
 
 /// <summary>The samples run, and the README says what they do.</summary>
+[Collection(Addresses)]
 public sealed class SampleTests
 {
+    /// <summary>Samples listen on addresses of their own: one at a time.</summary>
+    public const string Addresses = "Addresses of samples";
+
     [Theory]
     [InlineData("--once")]
     [InlineData("--once", "--control-plane")]

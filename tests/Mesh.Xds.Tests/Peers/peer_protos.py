@@ -7,7 +7,7 @@ import tempfile
 
 
 def load(directory):
-    out = tempfile.mkdtemp(prefix="mesh-protos-")
-    subprocess.run(["protoc", f"--proto_path={directory}", f"--python_out={out}", *glob.glob(f"{directory}/*.proto")], check=True)
-    sys.path.insert(0, out)
-    return {name: importlib.import_module(f"{name}_pb2") for name in ("discovery", "workload", "authorization", "certificate", "spiffe")}
+    with tempfile.TemporaryDirectory(prefix="mesh-protos-") as out:
+        subprocess.run(["protoc", f"--proto_path={directory}", f"--python_out={out}", *glob.glob(f"{directory}/*.proto")], check=True)
+        sys.path.insert(0, out)
+        return {name: importlib.import_module(f"{name}_pb2") for name in ("discovery", "workload", "authorization", "certificate", "spiffe")}
