@@ -40,6 +40,12 @@ public static class TunnelRelay
         ArgumentNullException.ThrowIfNull(application);
         ArgumentNullException.ThrowIfNull(tunnel);
         ArgumentNullException.ThrowIfNull(counters);
+        if (EventLoop.Current is { } loop)
+        {
+            // Where the tunnel has been opened, what comes through it is read as well.
+            (application.Stream as PolledStream)?.MoveTo(loop);
+        }
+
         var cut = false;
         try
         {

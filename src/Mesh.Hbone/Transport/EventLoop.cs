@@ -43,7 +43,7 @@ internal sealed partial class EventLoop
     public static EventLoop? Current => _current;
 
     /// <summary>From now on tells what happens to a socket, once for each change.</summary>
-    /// <returns>What <see cref="Remove"/> takes.</returns>
+    /// <returns>What <see cref="Forget"/> and <see cref="Remove"/> take.</returns>
     /// <exception cref="IOException">The system does not take more.</exception>
     public long Add(SafeSocketHandle socket, Action<Events> tell)
     {
@@ -64,8 +64,16 @@ internal sealed partial class EventLoop
     /// <summary>Lets others go on first: the loop's other sockets, on a loop's thread; on another, whatever else its pool has to do.</summary>
     public static TurnAwaitable YieldAsync() => default;
 
-    /// <summary>Tells nothing more of a socket. The system forgets the socket when it is closed.</summary>
-    public void Remove(long id) => _sockets.TryRemove(id, out _);
+    /// <summary>Tells nothing more of a socket that is closed next. The system forgets the socket when it is closed.</summary>
+    public void Forget(long id) => _sockets.TryRemove(id, out _);
+
+    /// <summary>Tells nothing more of a socket that stays open.</summary>
+    public void Remove(long id, SafeSocketHandle socket)
+    {
+        Forget(id);
+        byte ignored = 0;
+        _ = ControlPoll(_poll, RemoveSocket, socket, ref ignored);
+    }
 
     /// <summary>Has something run when all sockets of this turn have been told. On this thread only.</summary>
     public void AtEndOfTurn(Action action) => _endOfTurn.Enqueue(action);
@@ -189,6 +197,7 @@ internal sealed partial class EventLoop
     // Of <sys/epoll.h> and <errno.h>. The structure is packed on x86-64 alone.
     private const int CloseOnExec = 0x80000;
     private const int AddSocket = 1;
+    private const int RemoveSocket = 2;
     private const int Interrupted = 4;
     private static readonly int DataOffset = RuntimeInformation.ProcessArchitecture is Architecture.X64 ? 4 : 8;
     private static readonly int EventSize = DataOffset + sizeof(long);

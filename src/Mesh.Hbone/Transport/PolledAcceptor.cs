@@ -70,7 +70,7 @@ internal sealed class PolledAcceptor : IDisposable
     public void Dispose()
     {
         _disposed = true;
-        _loop.Remove(_id);
+        _loop.Forget(_id);
         _acceptable.Set();
     }
 }

@@ -13,14 +13,16 @@ namespace Mesh.Hbone.Transport;
 internal sealed partial class PolledStream : AsyncStream, IPolledStream
 {
     private readonly Socket _socket;
-    private readonly EventLoop _loop;
     private readonly Readiness _readable = new();
     private readonly Readiness _writable = new();
-    private readonly long _id;
+
+    // Guarded by the lock of _readable.
+    private EventLoop _loop;
+    private long _id;
+    private bool _disposed;
 
     // The end is told once, perhaps before what lies ahead of it has been read. Set, too, where a read may stop short of what there is.
     private volatile bool _mayHaveMore;
-    private int _disposed;
 
     /// <summary>Over a connected socket, which it owns from now on.</summary>
     /// <param name="socket">The socket.</param>
@@ -75,6 +77,31 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
         {
             await stream.DisposeAsync();
             throw;
+        }
+    }
+
+    /// <summary>Has it polled by another loop, that of what it exchanges octets with: no other thread is woken for the one than for the other. It stays where it is when that loop takes no more.</summary>
+    public void MoveTo(EventLoop loop)
+    {
+        lock (_readable)
+        {
+            if (_loop == loop || _disposed)
+            {
+                return;
+            }
+
+            try
+            {
+                // What there is to tell is told again, so that nothing is lost in between.
+                var id = loop.Add(_socket.SafeHandle, OnEvents);
+                _loop.Remove(_id, _socket.SafeHandle);
+                _id = id;
+                _loop = loop;
+            }
+            catch (Exception e) when (e is IOException or ObjectDisposedException)
+            {
+                // Whoever reads or writes finds out whether it was closed.
+            }
         }
     }
 
@@ -148,9 +175,8 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
 
     protected override void Dispose(bool disposing)
     {
-        if (disposing && Interlocked.Exchange(ref _disposed, 1) == 0)
+        if (disposing && TryDispose())
         {
-            _loop.Remove(_id);
             _socket.Dispose();
 
             // Who waits finds the socket closed.
@@ -161,7 +187,22 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
         base.Dispose(disposing);
     }
 
-    // On the thread of the loop.
+    private bool TryDispose()
+    {
+        lock (_readable)
+        {
+            if (_disposed)
+            {
+                return false;
+            }
+
+            _disposed = true;
+            _loop.Forget(_id);
+            return true;
+        }
+    }
+
+    // On the thread of the loop; on those of two at once while it moves.
     private void OnEvents(EventLoop.Events events)
     {
         if ((events & (EventLoop.Events.PeerEnded | EventLoop.Events.Ended | EventLoop.Events.Failed | EventLoop.Events.Urgent)) != 0)

@@ -205,6 +205,74 @@ public sealed class PolledStreamTests : IDisposable
         await Assert.ThrowsAnyAsync<IOException>(() => writing.InTime());
     }
 
+    [Fact]
+    public async Task What_moves_to_another_loop_is_told_of_there()
+    {
+        var (near, far) = (Loops.Shared!.Next(), Loops.Other!);
+        var stream = new PolledStream(_socket, near);
+        var reading = await BeginAsync();
+        stream.MoveTo(far);
+        _peer.Send([1]);
+        Assert.Same(far, await reading.Loop.InTime());
+
+        stream.MoveTo(far);
+        reading = await BeginAsync();
+        _peer.Send([2]);
+        Assert.Same(far, await reading.Loop.InTime());
+
+        await stream.DisposeAsync();
+        stream.MoveTo(near);
+        await Assert.ThrowsAnyAsync<IOException>(async () => await stream.ReadAsync(new byte[1]).InTime());
+
+        // Away from the test's context, in which the read would go on.
+        Task<(Task<EventLoop?> Loop, bool)> BeginAsync() => Task.Run(() => (LoopOfReadAsync(), true));
+
+        async Task<EventLoop?> LoopOfReadAsync()
+        {
+            Assert.Equal(1, await stream.ReadAsync(new byte[1]));
+            return EventLoop.Current;
+        }
+    }
+
+    [Fact]
+    public async Task Nothing_is_missed_while_a_stream_moves_to_and_fro()
+    {
+        var (near, far) = (Loops.Shared!.Next(), Loops.Other!);
+        var stream = new PolledStream(_socket, near);
+        const int Total = 20_000;
+        var echoing = Task.Run(() =>
+        {
+            var buffer = new byte[100];
+            for (var received = 0; received < Total;)
+            {
+                var count = _peer.Receive(buffer);
+                received += count;
+                _peer.Send(buffer, count, SocketFlags.None);
+            }
+
+            _peer.Shutdown(SocketShutdown.Send);
+        });
+        using var stop = new CancellationTokenSource();
+        var moving = Task.Run(() =>
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                stream.MoveTo(far);
+                stream.MoveTo(near);
+            }
+        });
+        for (var sent = 0; sent < Total; sent++)
+        {
+            await stream.WriteAsync(new byte[1]).InTime();
+            Assert.Equal(1, await stream.ReadAsync(new byte[1]).InTime());
+        }
+
+        Assert.Equal(0, await stream.ReadAsync(new byte[1]).InTime());
+        await stop.CancelAsync();
+        await moving.InTime();
+        await echoing.InTime();
+    }
+
     [Theory]
     [MemberData(nameof(Kinds))]
     public async Task As_much_is_written_as_there_is_room_for(bool onEventLoop)
