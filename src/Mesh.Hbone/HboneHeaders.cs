@@ -6,14 +6,17 @@ namespace Mesh.Hbone;
 /// <summary>The headers of a CONNECT request or of its response, without pseudo-headers. A name may stand several times.</summary>
 public sealed class HboneHeaders : IEnumerable<KeyValuePair<string, string>>
 {
-    private readonly List<HeaderField> _fields = [];
+    private readonly List<HeaderField> _fields;
 
     /// <summary>No headers, to add to.</summary>
-    public HboneHeaders()
-    {
-    }
+    public HboneHeaders() => _fields = [];
 
-    internal HboneHeaders(IEnumerable<HeaderField> fields) => _fields.AddRange(fields.Where(field => !field.Name.StartsWith(':')));
+    /// <summary>Of a message that has come; keeps the list, and takes the pseudo-headers out of it.</summary>
+    internal HboneHeaders(List<HeaderField> fields)
+    {
+        fields.RemoveAll(static field => field.Name.StartsWith(':'));
+        _fields = fields;
+    }
 
     /// <summary>How many lines there are.</summary>
     public int Count => _fields.Count;
@@ -21,7 +24,21 @@ public sealed class HboneHeaders : IEnumerable<KeyValuePair<string, string>>
     internal IReadOnlyList<HeaderField> Fields => _fields;
 
     /// <summary>The first value of a header; null when it is absent. Names are lower-case in HTTP/2.</summary>
-    public string? this[string name] => _fields.Find(field => field.Name == name) is { Name: not null } found ? found.Value : null;
+    public string? this[string name]
+    {
+        get
+        {
+            foreach (var field in _fields)
+            {
+                if (field.Name == name)
+                {
+                    return field.Value;
+                }
+            }
+
+            return null;
+        }
+    }
 
     /// <summary>Adds a line.</summary>
     /// <exception cref="ArgumentException">The name is not a lower-case token, or the value contains a control character, or a blank at one of its ends (RFC 9113, section 8.2.1).</exception>
@@ -44,7 +61,16 @@ public sealed class HboneHeaders : IEnumerable<KeyValuePair<string, string>>
     }
 
     /// <summary>All values of a header, in order.</summary>
-    public IEnumerable<string> GetValues(string name) => _fields.Where(field => field.Name == name).Select(field => field.Value);
+    public IEnumerable<string> GetValues(string name)
+    {
+        foreach (var field in _fields)
+        {
+            if (field.Name == name)
+            {
+                yield return field.Value;
+            }
+        }
+    }
 
     /// <inheritdoc/>
     public IEnumerator<KeyValuePair<string, string>> GetEnumerator() =>

@@ -56,6 +56,9 @@ public sealed class HboneTunnel : IDuplexPipe, IAsyncDisposable
     /// <summary>Completes when the peer has reset the tunnel, or its connection was lost: what is written from then on does not arrive.</summary>
     public Task WhenReset => _stream.WhenReset;
 
+    /// <inheritdoc cref="Http2Stream.CancelOnReset"/>
+    internal void CancelOnReset(CancellationTokenSource? source) => _stream.CancelOnReset(source);
+
     /// <summary>Why the connection under the tunnel was lost; null while it is not.</summary>
     internal HboneException? ConnectionFailure => _stream.Connection.Failure;
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.IO.Pipelines;
 using System.Net.Sockets;
 using Mesh.Hbone.Http2;
@@ -46,13 +47,20 @@ public static class TunnelRelay
             (application.Stream as PolledStream)?.MoveTo(loop);
         }
 
-        var cut = false;
+        using var failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using var upStopped = CancellationTokenSource.CreateLinkedTokenSource(failed.Token);
+
+        // A peer that has reset the tunnel takes nothing more, whether the application has something to say or not.
+        // The other direction is left alone, for what came before the reset is still delivered.
+        tunnel.CancelOnReset(upStopped);
         try
         {
-            await BothAsync(
-                async token => cut = await UpUntilResetAsync(application, tunnel, counters, token),
-                token => DownAsync(tunnel.Input, application, counters.AddFromTunnel, token),
-                cancellationToken);
+            var up = UpAsync(application, tunnel.Output, counters, upStopped.Token, failed.Token);
+            await BothAsync(up, DownAsync(tunnel.Input, application, counters, failed.Token), failed);
+            if (!await up)
+            {
+                throw tunnel.ConnectionFailure as IOException ?? new IOException(PeerTakesNoMore);
+            }
         }
         catch (IOException e) when (e is not HboneException && e.InnerException is SocketException)
         {
@@ -60,44 +68,35 @@ public static class TunnelRelay
             tunnel.AbortAsReset();
             throw;
         }
-
-        if (cut)
+        finally
         {
-            throw tunnel.ConnectionFailure as IOException ?? new IOException(PeerTakesNoMore);
+            tunnel.CancelOnReset(null);
         }
     }
 
     /// <summary>Relays between two plain connections; the second one counts as the tunnel.</summary>
     /// <exception cref="IOException">A direction failed.</exception>
     /// <exception cref="OperationCanceledException">The relay was to end before the directions did.</exception>
-    public static Task RunAsync(TransportConnection application, TransportConnection remote, RelayCounters counters, CancellationToken cancellationToken = default)
+    public static async Task RunAsync(TransportConnection application, TransportConnection remote, RelayCounters counters, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(application);
         ArgumentNullException.ThrowIfNull(remote);
         ArgumentNullException.ThrowIfNull(counters);
-        return BothAsync(
-            token => PlainAsync(application, remote, counters.AddToTunnel, token),
-            token => PlainAsync(remote, application, counters.AddFromTunnel, token),
-            cancellationToken);
+        using var failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await BothAsync(
+            PlainAsync(application, remote, counters.AddToTunnel, failed.Token),
+            PlainAsync(remote, application, counters.AddFromTunnel, failed.Token),
+            failed);
     }
 
     // When one direction fails, the other has nothing to wait for.
-    private static async Task BothAsync(Func<CancellationToken, Task> up, Func<CancellationToken, Task> down, CancellationToken cancellationToken)
+    private static async Task BothAsync(Task first, Task second, CancellationTokenSource failed)
     {
-        using var failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var first = up(failed.Token);
-        var second = down(failed.Token);
         var ended = await Task.WhenAny(first, second);
-        if (!ended.IsCompletedSuccessfully)
-        {
-            await failed.CancelAsync();
-        }
-
-        var other = ended == first ? second : first;
         try
         {
             await ended;
-            await other;
+            await (ended == first ? second : first);
         }
         catch
         {
@@ -107,83 +106,69 @@ public static class TunnelRelay
         }
     }
 
-    // A peer that has reset the tunnel takes nothing more, whether the application has something to say or not: true then.
-    // The other direction is left alone, for what came before the reset is still delivered.
-    private static async Task<bool> UpUntilResetAsync(TransportConnection application, HboneTunnel tunnel, RelayCounters counters, CancellationToken cancellationToken)
-    {
-        using var reset = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var up = UpAsync(application, tunnel.Output, counters, reset.Token);
-        if (await Task.WhenAny(up, tunnel.WhenReset) == up)
-        {
-            await up;
-            return false;
-        }
-
-        await reset.CancelAsync();
-        await up.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        cancellationToken.ThrowIfCancellationRequested();
-        return !up.IsCompletedSuccessfully;
-    }
-
-    private static async Task UpAsync(TransportConnection application, PipeWriter output, RelayCounters counters, CancellationToken cancellationToken)
+    // False when it was stopped while nothing has failed: the peer takes no more.
+    private static async Task<bool> UpAsync(TransportConnection application, PipeWriter output, RelayCounters counters, CancellationToken stopped, CancellationToken failed)
     {
         var size = SmallBuffer;
         var turn = EventLoop.Budget.OfOctets;
         var polled = application.Stream as IPolledStream;
-        while (true)
+        try
         {
-            // Who is idle holds no buffer. A stream that cannot be polled waits when it is asked for nothing.
-            _ = await (polled?.WaitForEventAsync(cancellationToken) ?? application.Stream.ReadAsync(Memory<byte>.Empty, cancellationToken));
-            var buffer = output.GetMemory(size);
-            int read;
-            if (polled is null)
+            while (true)
             {
-                read = await application.Stream.ReadAsync(buffer, cancellationToken);
-            }
-            else if (!polled.TryRead(buffer.Span, out read))
-            {
-                output.Advance(0);
-                continue;
-            }
+                // Who is idle holds no buffer. A stream that cannot be polled waits when it is asked for nothing.
+                _ = await (polled?.WaitForEventAsync(stopped) ?? application.Stream.ReadAsync(Memory<byte>.Empty, stopped));
+                var buffer = output.GetMemory(size);
+                int read;
+                if (polled is null)
+                {
+                    read = await application.Stream.ReadAsync(buffer, stopped);
+                }
+                else if (!polled.TryRead(buffer.Span, out read))
+                {
+                    output.Advance(0);
+                    continue;
+                }
 
-            if (read == 0)
-            {
-                output.Advance(0);
-                await output.CompleteAsync();
-                return;
-            }
+                if (read == 0)
+                {
+                    output.Advance(0);
+                    await output.CompleteAsync();
+                    return true;
+                }
 
-            size = read == buffer.Length ? LargeBuffer : read < SmallBuffer ? SmallBuffer : size;
-            counters.AddToTunnel(read);
-            output.Advance(read);
-            var flushed = await output.FlushAsync(cancellationToken);
-            if (flushed.IsCompleted)
-            {
-                throw new IOException(PeerTakesNoMore);
-            }
+                size = read == buffer.Length ? LargeBuffer : read < SmallBuffer ? SmallBuffer : size;
+                counters.AddToTunnel(read);
+                output.Advance(read);
+                var flushed = await output.FlushAsync(stopped);
+                if (flushed.IsCompleted)
+                {
+                    throw new IOException(PeerTakesNoMore);
+                }
 
-            if (turn.IsUsedUp(read))
-            {
-                await EventLoop.YieldAsync();
+                if (turn.IsUsedUp(read))
+                {
+                    await EventLoop.YieldAsync();
+                }
             }
+        }
+        catch (Exception) when (stopped.IsCancellationRequested && !failed.IsCancellationRequested)
+        {
+            return false;
         }
     }
 
-    private static async Task DownAsync(PipeReader input, TransportConnection application, Action<long> count, CancellationToken cancellationToken)
+    private static async Task DownAsync(PipeReader input, TransportConnection application, RelayCounters counters, CancellationToken failed)
     {
         var turn = EventLoop.Budget.OfOctets;
         while (true)
         {
-            var result = await input.ReadAsync(cancellationToken);
+            var result = await input.ReadAsync(failed);
             var length = (int)result.Buffer.Length;
-            foreach (var segment in result.Buffer)
+            if (length > 0)
             {
-                // The end comes alone.
-                if (!segment.IsEmpty)
-                {
-                    await application.Stream.WriteAsync(segment, cancellationToken);
-                    count(segment.Length);
-                }
+                await WriteAsync(application.Stream, result.Buffer, failed);
+                counters.AddFromTunnel(length);
             }
 
             input.AdvanceTo(result.Buffer.End);
@@ -200,6 +185,18 @@ public static class TunnelRelay
         }
     }
 
+    // Most come in one piece.
+    private static ValueTask WriteAsync(Stream stream, in ReadOnlySequence<byte> octets, CancellationToken failed) =>
+        octets.IsSingleSegment ? stream.WriteAsync(octets.First, failed) : WritePiecesAsync(stream, octets, failed);
+
+    private static async ValueTask WritePiecesAsync(Stream stream, ReadOnlySequence<byte> octets, CancellationToken failed)
+    {
+        foreach (var piece in octets)
+        {
+            await stream.WriteAsync(piece, failed);
+        }
+    }
+
     private static async Task PlainAsync(TransportConnection from, TransportConnection to, Action<long> count, CancellationToken cancellationToken)
     {
         var size = SmallBuffer;
@@ -207,7 +204,7 @@ public static class TunnelRelay
         while (true)
         {
             _ = await from.Stream.ReadAsync(Memory<byte>.Empty, cancellationToken);
-            using var buffer = System.Buffers.MemoryPool<byte>.Shared.Rent(size);
+            using var buffer = MemoryPool<byte>.Shared.Rent(size);
             var read = await from.Stream.ReadAsync(buffer.Memory, cancellationToken);
             if (read == 0)
             {

@@ -24,6 +24,9 @@ internal sealed record ProxyContext(
     ILoggerFactory Loggers,
     XdsSubscription<MeshAddress>? OnDemand = null)
 {
+    /// <summary>What our workload and its peers say of themselves.</summary>
+    public KnownBaggage Baggage { get; } = new();
+
     /// <summary>The record of our workload; waits for it to appear in the state, as long as is allowed (ztunnel §0).</summary>
     /// <exception cref="WorkloadUnknownException">It did not appear.</exception>
     public async ValueTask<Workload> LocalWorkloadAsync(CancellationToken cancellationToken)

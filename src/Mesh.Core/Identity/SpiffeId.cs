@@ -11,6 +11,10 @@ public sealed class SpiffeId : IEquatable<SpiffeId>
     public const int MaxLength = 2048;
 
     private const string Scheme = "spiffe://";
+
+    // Of service accounts, made last: a proxy asks for the same few with every connection. A power of two.
+    private const int MaxRecent = 256;
+    private static readonly SpiffeId?[] Recent = new SpiffeId?[MaxRecent];
     private readonly string _text;
 
     private SpiffeId(string text, TrustDomain trustDomain, string? @namespace, string? serviceAccount)
@@ -43,10 +47,20 @@ public sealed class SpiffeId : IEquatable<SpiffeId>
     public static SpiffeId ForServiceAccount(TrustDomain trustDomain, string @namespace, string serviceAccount)
     {
         ArgumentNullException.ThrowIfNull(trustDomain);
+        ref var recent = ref Recent[HashCode.Combine(trustDomain.Name, @namespace, serviceAccount) & (MaxRecent - 1)];
+        if (Volatile.Read(ref recent) is { } known && known.TrustDomain == trustDomain && known.Namespace == @namespace && known.ServiceAccount == serviceAccount)
+        {
+            return known;
+        }
+
         var id = Parse($"{Scheme}{trustDomain.Name}/ns/{@namespace}/sa/{serviceAccount}");
-        return id.Namespace == @namespace && id.ServiceAccount == serviceAccount
-            ? id
-            : throw new FormatException($"namespace '{Printable(@namespace)}' and service account '{Printable(serviceAccount)}' are to be one path segment each, without '/'");
+        if (id.Namespace != @namespace || id.ServiceAccount != serviceAccount)
+        {
+            throw new FormatException($"namespace '{Printable(@namespace)}' and service account '{Printable(serviceAccount)}' are to be one path segment each, without '/'");
+        }
+
+        Volatile.Write(ref recent, id);
+        return id;
     }
 
     /// <summary>Reads an ID strictly by the SPIFFE-ID standard.</summary>

@@ -9,6 +9,9 @@ internal sealed partial class Http2Connection
     private readonly HpackDecoder _decoder;
     private readonly OutputBuffer _block = new();
 
+    // A CONNECT of a ztunnel has five.
+    private const int UsualFields = 5;
+
     // The stream whose header block is being continued; 0 when none is.
     private int _continuing;
     private bool _continuingEndsStream;
@@ -65,7 +68,7 @@ internal sealed partial class Http2Connection
 
     private void OnHeaderBlock(int streamId)
     {
-        var fields = new List<HeaderField>();
+        var fields = new List<HeaderField>(UsualFields);
         bool complete;
         try
         {

@@ -7,7 +7,10 @@ namespace Mesh.Hbone.Http2;
 internal sealed class Http2Stream
 {
     private readonly Lock _resetGate = new();
+
+    // Guarded by _resetGate.
     private TaskCompletionSource? _reset;
+    private CancellationTokenSource? _cancelledByReset;
     private bool _isReset;
 
     public Http2Stream(Http2Connection connection, int id, HboneOptions options)
@@ -31,11 +34,11 @@ internal sealed class Http2Stream
     /// <summary>What the application writes. Completing it sends END_STREAM.</summary>
     public StreamOutput Output { get; }
 
-    /// <summary>The request, on a server.</summary>
-    public IReadOnlyList<HeaderField> RequestHeaders { get; set; } = [];
+    /// <summary>The request, on a server; whoever answers it may take it over. Null on a client.</summary>
+    public List<HeaderField>? RequestHeaders { get; init; }
 
     /// <summary>The response, on a client: what stands before the first DATA, 1xx responses passed over.</summary>
-    public TaskCompletionSource<IReadOnlyList<HeaderField>> Response { get; }
+    public TaskCompletionSource<List<HeaderField>> Response { get; }
 
     // Guarded by the connection's lock from here on.
     public FlowWindow SendWindow;
@@ -133,12 +136,28 @@ internal sealed class Http2Stream
         }
     }
 
+    /// <summary>Has a source cancelled at the reset; null to let go of it. Its callbacks run on the thread pool.</summary>
+    public void CancelOnReset(CancellationTokenSource? source)
+    {
+        lock (_resetGate)
+        {
+            _cancelledByReset = source;
+            if (_isReset)
+            {
+                _ = source?.CancelAsync();
+            }
+        }
+    }
+
     public void SignalReset()
     {
         lock (_resetGate)
         {
             _isReset = true;
             _reset?.TrySetResult();
+
+            // Within the lock: whoever has let go of it may dispose it.
+            _ = _cancelledByReset?.CancelAsync();
         }
     }
 

@@ -18,9 +18,10 @@ public sealed class HboneRequest : IDisposable
         PeerIdentity = peer;
         LocalEndPoint = localEndPoint;
         RemoteEndPoint = remoteEndPoint;
-        Headers = new HboneHeaders(stream.RequestHeaders);
-        Method = stream.RequestHeaders.First(field => field.Name == ConnectRequest.Method).Value;
-        Authority = stream.RequestHeaders.FirstOrDefault(field => field.Name == ConnectRequest.Authority).Value ?? "";
+        var fields = stream.RequestHeaders ?? throw new ArgumentException("the stream is not a server's", nameof(stream));
+        Method = fields.Find(static field => field.Name == ConnectRequest.Method).Value;
+        Authority = fields.Find(static field => field.Name == ConnectRequest.Authority).Value ?? "";
+        Headers = new HboneHeaders(fields);
     }
 
     /// <summary>The method; anything but CONNECT cannot be accepted.</summary>

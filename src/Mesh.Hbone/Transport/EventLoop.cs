@@ -19,7 +19,7 @@ internal sealed partial class EventLoop
     [ThreadStatic]
     private static EventLoop? _current;
 
-    private readonly ConcurrentDictionary<long, Action<Events>> _sockets = [];
+    private readonly ConcurrentDictionary<long, ITarget> _sockets = [];
     private readonly Queue<Action> _endOfTurn = [];
     private readonly int _poll;
     private long _lastId;
@@ -45,10 +45,10 @@ internal sealed partial class EventLoop
     /// <summary>From now on tells what happens to a socket, once for each change.</summary>
     /// <returns>What <see cref="Forget"/> and <see cref="Remove"/> take.</returns>
     /// <exception cref="IOException">The system does not take more.</exception>
-    public long Add(SafeSocketHandle socket, Action<Events> tell)
+    public long Add(SafeSocketHandle socket, ITarget target)
     {
         var id = Interlocked.Increment(ref _lastId);
-        _sockets[id] = tell;
+        _sockets[id] = target;
         Span<byte> change = stackalloc byte[EventSize];
         BinaryPrimitives.WriteUInt32LittleEndian(change, (uint)(Events.Readable | Events.Urgent | Events.Writable | Events.PeerEnded | Events.OnChange));
         BinaryPrimitives.WriteInt64LittleEndian(change[DataOffset..], id);
@@ -93,9 +93,9 @@ internal sealed partial class EventLoop
 
             for (var rest = events; count > 0; count--, rest = rest[EventSize..])
             {
-                if (_sockets.TryGetValue(BinaryPrimitives.ReadInt64LittleEndian(rest[DataOffset..]), out var tell))
+                if (_sockets.TryGetValue(BinaryPrimitives.ReadInt64LittleEndian(rest[DataOffset..]), out var target))
                 {
-                    tell((Events)BinaryPrimitives.ReadUInt32LittleEndian(rest));
+                    target.OnEvents((Events)BinaryPrimitives.ReadUInt32LittleEndian(rest));
                 }
             }
 
@@ -163,6 +163,13 @@ internal sealed partial class EventLoop
                 ThreadPool.UnsafeQueueUserWorkItem(static continuation => continuation(), continuation, preferLocal: false);
             }
         }
+    }
+
+    /// <summary>Who is told what happens to a socket.</summary>
+    public interface ITarget
+    {
+        /// <summary>Something has happened. Runs on the loop's thread; must not block.</summary>
+        void OnEvents(Events events);
     }
 
     /// <summary>Of &lt;sys/epoll.h&gt;.</summary>

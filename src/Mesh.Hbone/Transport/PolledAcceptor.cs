@@ -4,7 +4,7 @@ using System.Runtime.CompilerServices;
 namespace Mesh.Hbone.Transport;
 
 /// <summary>Accepts on a listening socket of an <see cref="EventLoop"/>.</summary>
-internal sealed class PolledAcceptor : IDisposable
+internal sealed class PolledAcceptor : EventLoop.ITarget, IDisposable
 {
     private readonly Socket _socket;
     private readonly Readiness _acceptable = new();
@@ -21,8 +21,10 @@ internal sealed class PolledAcceptor : IDisposable
         _socket = socket;
         _socket.Blocking = false;
         _loop = loop;
-        _id = _loop.Add(socket.SafeHandle, _ => _acceptable.Set());
+        _id = _loop.Add(socket.SafeHandle, this);
     }
+
+    public void OnEvents(EventLoop.Events events) => _acceptable.Set();
 
     /// <summary>The next connection.</summary>
     /// <exception cref="SocketException">It cannot be accepted.</exception>

@@ -10,7 +10,7 @@ namespace Mesh.Hbone.Transport;
 /// A read that brings less than was asked for has emptied the socket, so that nothing asks again before the next event (epoll(7), question 9). It is not so
 /// with urgent data, before which a read stops, nor when the end has been told.
 /// </remarks>
-internal sealed partial class PolledStream : AsyncStream, IPolledStream
+internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLoop.ITarget
 {
     private readonly Socket _socket;
     private readonly Readiness _readable = new();
@@ -29,29 +29,27 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
     /// <param name="loop">What polls it.</param>
     /// <exception cref="IOException">The system takes no more sockets; the socket is left to the caller then.</exception>
     public PolledStream(Socket socket, EventLoop loop)
-        : this(socket, loop, isConnecting: false)
+        : this(NonBlocking(socket), loop, isConnecting: false)
     {
     }
 
     private PolledStream(Socket socket, EventLoop loop, bool isConnecting)
     {
         _socket = socket;
-        _socket.Blocking = false;
         if (isConnecting)
         {
             _writable.Clear();
         }
 
         _loop = loop;
-        _id = _loop.Add(socket.SafeHandle, OnEvents);
+        _id = _loop.Add(socket.SafeHandle, this);
     }
 
     /// <summary>Connects a socket, which the result owns. The runtime would have a thread of its own woken for every event of a socket that it has connected.</summary>
     /// <exception cref="SocketException">It cannot be connected.</exception>
     public static async ValueTask<PolledStream> ConnectAsync(Socket socket, EventLoop loop, IPEndPoint remote, CancellationToken cancellationToken)
     {
-        socket.Blocking = false;
-        var connected = TryConnect(socket, remote);
+        var connected = TryConnect(NonBlocking(socket), remote);
         if (connected is null)
         {
             // Fails again, and says why.
@@ -93,7 +91,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
             try
             {
                 // What there is to tell is told again, so that nothing is lost in between.
-                var id = loop.Add(_socket.SafeHandle, OnEvents);
+                var id = loop.Add(_socket.SafeHandle, this);
                 _loop.Remove(_id, _socket.SafeHandle);
                 _id = id;
                 _loop = loop;
@@ -116,10 +114,12 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
         }
 
         _readable.Clear();
-        SocketError error;
+        nint result;
+        int error;
         try
         {
-            count = _socket.Receive(buffer, SocketFlags.None, out error);
+            result = ReceiveFromSocket(_socket.SafeHandle, buffer, buffer.Length, flags: 0);
+            error = result < 0 ? Marshal.GetLastPInvokeError() : 0;
         }
         catch (ObjectDisposedException)
         {
@@ -128,38 +128,35 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
             throw SocketStream.LostBy(SocketError.OperationAborted);
         }
 
-        if (error is SocketError.WouldBlock)
+        count = (int)Math.Max(result, 0);
+        if (error == WouldBlock)
         {
             return false;
         }
 
-        if (count == buffer.Length || count == 0 || _mayHaveMore || error is not SocketError.Success)
+        if (count == buffer.Length || count == 0 || _mayHaveMore)
         {
             _readable.Set();
         }
 
-        return error is SocketError.Success ? true : throw SocketStream.LostBy(error);
+        return error == 0 ? true : throw SocketStream.LostBy(FaultOf(error));
     }
 
     public int TryWrite(ReadOnlySpan<byte> octets, bool more)
     {
-        int count;
-        SocketError error;
+        nint result;
         try
         {
-            count = more ? SendMore(octets, out error) : _socket.Send(octets, SocketFlags.None, out error);
+            result = SendToSocket(_socket.SafeHandle, octets, octets.Length, more ? NoSignal | More : NoSignal);
         }
         catch (ObjectDisposedException)
         {
             throw SocketStream.LostBy(SocketError.OperationAborted);
         }
 
-        return error switch
-        {
-            SocketError.Success => count,
-            SocketError.WouldBlock => 0,
-            _ => throw SocketStream.LostBy(error),
-        };
+        return result >= 0 ? (int)result
+            : Marshal.GetLastPInvokeError() is not WouldBlock and var error ? throw SocketStream.LostBy(FaultOf(error))
+            : 0;
     }
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
@@ -202,8 +199,8 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
         }
     }
 
-    // On the thread of the loop; on those of two at once while it moves.
-    private void OnEvents(EventLoop.Events events)
+    // On the threads of two loops at once while it moves.
+    void EventLoop.ITarget.OnEvents(EventLoop.Events events)
     {
         if ((events & (EventLoop.Events.PeerEnded | EventLoop.Events.Ended | EventLoop.Events.Failed | EventLoop.Events.Urgent)) != 0)
         {
@@ -278,21 +275,6 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
         }
     }
 
-    // The runtime has no word for MSG_MORE.
-    private int SendMore(ReadOnlySpan<byte> octets, out SocketError error)
-    {
-        var count = SendSocket(_socket.SafeHandle, ref MemoryMarshal.GetReference(octets), octets.Length, More | NoSignal);
-        error = count >= 0 ? SocketError.Success : Marshal.GetLastPInvokeError() switch
-        {
-            WouldBlock => SocketError.WouldBlock,
-            ConnectionReset => SocketError.ConnectionReset,
-            _ => SocketError.SocketError,
-        };
-
-        // What else there is happens again, and is told.
-        return error is SocketError.SocketError ? _socket.Send(octets, SocketFlags.None, out error) : (int)count;
-    }
-
     // Whether it is connected; null when it cannot be.
     private static bool? TryConnect(Socket socket, IPEndPoint remote)
     {
@@ -302,16 +284,53 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream
             : null;
     }
 
-    // Of <errno.h> and <sys/socket.h>.
+    // Without the runtime's knowledge, which for a socket that does not block keeps its own queues.
+    private static Socket NonBlocking(Socket socket) => ControlFile(socket.SafeHandle, SetFlags, ReadWrite | DoNotBlock) == 0
+        ? socket
+        : throw SocketStream.LostBy(FaultOf(Marshal.GetLastPInvokeError()));
+
+    private static SocketError FaultOf(int error) => error switch
+    {
+        BrokenPipe => SocketError.Shutdown,
+        ConnectionAborted => SocketError.ConnectionAborted,
+        ConnectionReset => SocketError.ConnectionReset,
+        TimedOut => SocketError.TimedOut,
+        ConnectionRefused => SocketError.ConnectionRefused,
+        NetworkUnreachable => SocketError.NetworkUnreachable,
+        HostUnreachable => SocketError.HostUnreachable,
+        NotConnected => SocketError.NotConnected,
+        NoMemory or NoBuffers => SocketError.NoBufferSpaceAvailable,
+        _ => SocketError.SocketError,
+    };
+
+    // Of <errno.h>, <fcntl.h> and <sys/socket.h>.
     private const int WouldBlock = 11;
+    private const int NoMemory = 12;
+    private const int BrokenPipe = 32;
+    private const int NetworkUnreachable = 101;
+    private const int ConnectionAborted = 103;
     private const int ConnectionReset = 104;
+    private const int NoBuffers = 105;
+    private const int NotConnected = 107;
+    private const int TimedOut = 110;
+    private const int ConnectionRefused = 111;
+    private const int HostUnreachable = 113;
     private const int InProgress = 115;
+    private const int SetFlags = 4;
+    private const int ReadWrite = 0x2;
+    private const int DoNotBlock = 0x800;
     private const int More = 0x8000;
     private const int NoSignal = 0x4000;
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    private static partial int ControlFile(SafeSocketHandle socket, int command, int argument);
 
     [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
     private static partial int ConnectSocket(SafeSocketHandle socket, ref byte address, int length);
 
+    [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
+    private static partial nint ReceiveFromSocket(SafeSocketHandle socket, Span<byte> buffer, nint length, int flags);
+
     [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
-    private static partial nint SendSocket(SafeSocketHandle socket, ref byte octets, nint length, int flags);
+    private static partial nint SendToSocket(SafeSocketHandle socket, ReadOnlySpan<byte> octets, nint length, int flags);
 }

@@ -10,23 +10,25 @@ namespace Mesh.Ztunnel.Connections;
 internal static class Relay
 {
     /// <summary>Relays until both directions have ended, one has failed, or the connection must be closed.</summary>
-    /// <param name="relay">The relay.</param>
+    /// <param name="relay">The relay, with <see cref="TrackedConnection.Closed"/>.</param>
     /// <param name="record">The record; gets outcome and error.</param>
     /// <param name="tracked">Says when the connection must be closed, and why.</param>
-    /// <param name="abort">Ends both sides at once; called unless both directions have ended by themselves.</param>
-    public static async Task RunAsync(Func<CancellationToken, Task> relay, ConnectionRecord record, TrackedConnection tracked, Action abort)
+    /// <returns>Whether both directions have ended by themselves; else both sides are to be ended at once.</returns>
+    public static async Task<bool> RunAsync(Task relay, ConnectionRecord record, TrackedConnection tracked)
     {
         try
         {
-            await relay(tracked.Closed);
+            await relay;
+            return true;
         }
         catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
         {
-            abort();
             if (tracked.CloseReason is not null || !IsOrdinary(e))
             {
                 Fail(record, tracked, e);
             }
+
+            return false;
         }
     }
 

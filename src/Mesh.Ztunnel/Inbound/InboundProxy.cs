@@ -170,14 +170,14 @@ internal sealed class InboundProxy : IAsyncDisposable
 
         await using (application)
         {
-            var headers = _context.Options.ResponseBaggage ? new HboneHeaders().Add(Baggage.HeaderName, Baggage.Of(local).ToString()) : null;
+            var headers = _context.Options.ResponseBaggage ? new HboneHeaders().Add(Baggage.HeaderName, _context.Baggage.TextOf(local)) : null;
             await using var tunnel = request.Accept(headers);
             _context.AccessLog.Opened(record);
-            await Relay.RunAsync(token => TunnelRelay.RunAsync(application, tunnel, record.Counters, token), record, tracked, () =>
+            if (!await Relay.RunAsync(TunnelRelay.RunAsync(application, tunnel, record.Counters, tracked.Closed), record, tracked))
             {
                 tunnel.Abort();
                 application.Abort();
-            });
+            }
         }
     }
 
@@ -187,7 +187,7 @@ internal sealed class InboundProxy : IAsyncDisposable
         record.DestinationIdentity = local.Identity;
         if (_context.Options.ResponseBaggage)
         {
-            record.SourceBaggage = Baggage.Parse(request.Headers.GetValues(Baggage.HeaderName));
+            record.SourceBaggage = _context.Baggage.Parse(request.Headers);
         }
 
         record.SourceWorkload = IsOfThisNetwork(request) && mesh.FindWorkload(new NetworkAddress(_context.Options.Network, request.RemoteEndPoint.Address)) is { } source

@@ -8,36 +8,26 @@ namespace Mesh.Ztunnel.Outbound;
 /// <summary>The way onwards of one connection: a tunnel, or plain TCP. Disposing it closes it.</summary>
 internal sealed class OutboundHop : IAsyncDisposable
 {
-    private readonly Func<RelayCounters, CancellationToken, Task> _relay;
-    private readonly Action _abort;
-    private readonly IAsyncDisposable _onward;
+    private readonly HboneTunnel? _tunnel;
+    private readonly TransportConnection? _remote;
 
-    private OutboundHop(Func<RelayCounters, CancellationToken, Task> relay, Action abort, IAsyncDisposable onward)
+    public OutboundHop(HboneTunnel tunnel) => _tunnel = tunnel;
+
+    public OutboundHop(TransportConnection remote) => _remote = remote;
+
+    /// <summary>Carries an application's octets to their end, and says in the record how it ended.</summary>
+    public async Task RelayAsync(TransportConnection application, ConnectionRecord record, TrackedConnection tracked)
     {
-        _relay = relay;
-        _abort = abort;
-        _onward = onward;
+        var relay = _tunnel is null
+            ? TunnelRelay.RunAsync(application, _remote!, record.Counters, tracked.Closed)
+            : TunnelRelay.RunAsync(application, _tunnel, record.Counters, tracked.Closed);
+        if (!await Relay.RunAsync(relay, record, tracked))
+        {
+            _tunnel?.Abort();
+            _remote?.Abort();
+            application.Abort();
+        }
     }
 
-    public static OutboundHop Of(TransportConnection application, HboneTunnel tunnel) => new(
-        (counters, token) => TunnelRelay.RunAsync(application, tunnel, counters, token),
-        () =>
-        {
-            tunnel.Abort();
-            application.Abort();
-        },
-        tunnel);
-
-    public static OutboundHop Of(TransportConnection application, TransportConnection remote) => new(
-        (counters, token) => TunnelRelay.RunAsync(application, remote, counters, token),
-        () =>
-        {
-            remote.Abort();
-            application.Abort();
-        },
-        remote);
-
-    public Task RelayAsync(ConnectionRecord record, TrackedConnection tracked) => Relay.RunAsync(token => _relay(record.Counters, token), record, tracked, _abort);
-
-    public ValueTask DisposeAsync() => _onward.DisposeAsync();
+    public ValueTask DisposeAsync() => _tunnel?.DisposeAsync() ?? _remote!.DisposeAsync();
 }

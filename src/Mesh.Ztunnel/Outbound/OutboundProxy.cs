@@ -76,7 +76,7 @@ internal sealed class OutboundProxy : IAsyncDisposable
         using var admission = new Admission();
         await using var hop = await ConnectAsync(application, record, local, destination, admission, span.TraceParent, tracked.Closed);
         _context.AccessLog.Opened(record);
-        await hop.RelayAsync(record, tracked);
+        await hop.RelayAsync(application, record, tracked);
     }
 
     // Apart from the relay, so that a connection that goes on for long does not hold the mesh as it was when it came.
@@ -156,26 +156,27 @@ internal sealed class OutboundProxy : IAsyncDisposable
         TransportConnection application, ConnectionRecord record, Workload local, OutboundPlan plan, string? traceParent, CancellationToken closed)
     {
         var timeout = record.DestinationService?.TrafficPolicy?.ConnectTimeout ?? (plan is OutboundPlan.Hbone or OutboundPlan.DoubleHbone ? Timeout.InfiniteTimeSpan : _context.Options.ConnectTimeout);
-        using var deadline = new CancellationTokenSource(timeout, _context.Time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, closed);
+        using var deadline = timeout == Timeout.InfiniteTimeSpan ? null : new CancellationTokenSource(timeout, _context.Time);
+        using var either = deadline is null ? null : CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, closed);
+        var ended = either?.Token ?? closed;
         try
         {
             return plan switch
             {
-                OutboundPlan.Hbone hbone => Tunnelled(application, record, await _pool.ConnectAsync(
+                OutboundPlan.Hbone hbone => Tunnelled(record, await _pool.ConnectAsync(
                     new HboneDestination(local.Identity, hbone.Peers, hbone.NextHop, SourceAddress(hbone.NextHop)),
                     hbone.Authority,
                     Headers(application, local, hbone.Service, traceParent),
-                    either.Token)),
-                OutboundPlan.DoubleHbone far => Tunnelled(application, record, await _pool.ConnectAsync(
+                    ended)),
+                OutboundPlan.DoubleHbone far => Tunnelled(record, await _pool.ConnectAsync(
                     new HboneDestination(new HboneDestination(local.Identity, far.GatewayPeers, far.NextHop, SourceAddress(far.NextHop)), far.Authority, far.Peers) { Capacity = far.Capacity },
                     far.Authority,
                     Headers(application, local, far.Service, traceParent).Add(Forwarded.NetworkHeaderName, _context.Options.Network),
-                    either.Token), isBehindGateway: true),
-                _ => OutboundHop.Of(application, await _context.Transport.ConnectAsync(record.Destination!, source: null, either.Token)),
+                    ended), isBehindGateway: true),
+                _ => new OutboundHop(await _context.Transport.ConnectAsync(record.Destination!, source: null, ended)),
             };
         }
-        catch (OperationCanceledException e) when (deadline.IsCancellationRequested && !closed.IsCancellationRequested)
+        catch (OperationCanceledException e) when (deadline is { IsCancellationRequested: true } && !closed.IsCancellationRequested)
         {
             throw plan is OutboundPlan.Hbone or OutboundPlan.DoubleHbone
                 ? new HboneException(HboneError.ConnectFailed, $"{record.Destination} opened no tunnel within {timeout}, the service's connectTimeout", e)
@@ -183,18 +184,18 @@ internal sealed class OutboundProxy : IAsyncDisposable
         }
     }
 
-    private static OutboundHop Tunnelled(TransportConnection application, ConnectionRecord record, HboneTunnel tunnel, bool isBehindGateway = false)
+    private OutboundHop Tunnelled(ConnectionRecord record, HboneTunnel tunnel, bool isBehindGateway = false)
     {
         record.DestinationIdentity = tunnel.PeerIdentity;
-        record.DestinationBaggage = Baggage.Parse(tunnel.Headers.GetValues(Baggage.HeaderName));
+        record.DestinationBaggage = _context.Baggage.Parse(tunnel.Headers);
 
         // What the gateway leads to is known by what it says of itself alone (ztunnel §2.10).
         record.DestinationWorkload = isBehindGateway && record.DestinationBaggage is not null ? null : record.DestinationWorkload;
-        return OutboundHop.Of(application, tunnel);
+        return new OutboundHop(tunnel);
     }
 
     private HboneHeaders Headers(TransportConnection application, Workload local, Service? service, string? traceParent) => new HboneHeaders()
-        .Add(Baggage.HeaderName, Baggage.Of(local).ToString())
+        .Add(Baggage.HeaderName, _context.Baggage.TextOf(local))
         .Add(Forwarded.HeaderName, Forwarded.Of(application.RemoteEndPoint, service?.Hostname).ToString())
         .Add(ConnectionTracing.HeaderName, traceParent ?? ConnectionTracing.NewTraceParent(_context.Random));
 

@@ -88,10 +88,10 @@ internal sealed class InboundPassthrough : IAsyncDisposable
         _context.AccessLog.Opened(record);
 
         // The application stands where the tunnel stands outbound: what it sends counts as sent.
-        await Relay.RunAsync(token => TunnelRelay.RunAsync(application, client, record.Counters, token), record, tracked, () =>
+        if (!await Relay.RunAsync(TunnelRelay.RunAsync(application, client, record.Counters, tracked.Closed), record, tracked))
         {
             application.Abort();
             client.Abort();
-        });
+        }
     }
 }

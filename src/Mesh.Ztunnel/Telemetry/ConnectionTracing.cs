@@ -19,9 +19,18 @@ internal static class ConnectionTracing
     public static string NewTraceParent(Random random)
     {
         // It has to be different from others, not unknown to them.
-        Span<byte> octets = stackalloc byte[16 + 8];
-        random.NextBytes(octets);
-        return $"00-{Convert.ToHexStringLower(octets[..16])}-{Convert.ToHexStringLower(octets[16..])}-00";
+        const string Version = "00-";
+        const string NotSampled = "-00";
+        return string.Create(Version.Length + 32 + 1 + 16 + NotSampled.Length, random, static (text, random) =>
+        {
+            Span<byte> octets = stackalloc byte[16 + 8];
+            random.NextBytes(octets);
+            Version.CopyTo(text);
+            Convert.TryToHexStringLower(octets[..16], text[Version.Length..], out var length);
+            text[Version.Length + length] = '-';
+            Convert.TryToHexStringLower(octets[16..], text[(Version.Length + length + 1)..], out _);
+            NotSampled.CopyTo(text[^NotSampled.Length..]);
+        });
     }
 
     public static ConnectionSpan StartOutbound(ConnectionRecord record, Workload local, IPEndPoint destination)
@@ -36,6 +45,11 @@ internal static class ConnectionTracing
 
     public static ConnectionSpan StartInbound(ConnectionRecord record, string? traceParent)
     {
+        if (!Source.HasListeners())
+        {
+            return new ConnectionSpan(null, record);
+        }
+
         var isChild = ActivityContext.TryParse(traceParent, null, isRemote: true, out var parent);
         var activity = Source.StartActivity("inbound", ActivityKind.Server, isChild ? parent : default);
         activity?.SetTag("source.address", record.Source.ToString());

@@ -24,6 +24,7 @@ public sealed class ZtunnelMetrics : IDisposable
     private readonly Counter<long> _onDemandDns;
     private readonly Counter<long> _retries;
     private readonly Counter<long> _certificateRejections;
+    private readonly SharedLabels _labels = new();
 
     /// <summary>Makes the instruments, and counts what an access log records.</summary>
     public ZtunnelMetrics(IMeterFactory meters, AccessLog accessLog)
@@ -134,9 +135,9 @@ public sealed class ZtunnelMetrics : IDisposable
     private static string Reporter(ConnectionRecord record) => record.Direction is ConnectionDirection.Outbound ? "source" : "destination";
 
     // Those of all that is counted of a connection before it fails. Who is at its ends is known by then.
-    private static KeyValuePair<string, object?>[] LabelsOfOpen(ConnectionRecord record) => record.Labels ??= Labels(record, ResponseFlag.None);
+    private KeyValuePair<string, object?>[] LabelsOfOpen(ConnectionRecord record) => record.Labels ??= _labels.Of(record);
 
-    private static KeyValuePair<string, object?>[] Labels(ConnectionRecord record, ResponseFlag flag)
+    internal static KeyValuePair<string, object?>[] Labels(ConnectionRecord record, ResponseFlag flag)
     {
         // Whoever was refused is not believed what it says of itself: it could make labels without end.
         var isBelieved = record.WasOpened;

@@ -47,7 +47,7 @@ internal static class FieldBlocks
             var stream = stage.Ours is Ours.Client ? await stage.RequestAsync(id) : null;
             await stage.Peer.SendAsync(octets);
             stream ??= await stage.Peer.Requests.Reader.ReadAsync().InTime();
-            var fields = stage.Ours is Ours.Server ? stream.RequestHeaders.Skip(2) : (await stream.Response.Task.InTime()).Skip(1);
+            var fields = stage.Ours is Ours.Server ? stream.RequestHeaders!.Skip(2) : (await stream.Response.Task.InTime()).Skip(1);
             Assert.Equal(block.Expected, fields.Select(field => (field.Name, field.Value)));
             stream.Abort(Http2ErrorCode.Cancel);
             await stage.Peer.ExpectResetAsync(id, Http2ErrorCode.Cancel);

@@ -130,7 +130,7 @@ internal abstract class Reaction
         {
             var request = await stage.Peer.Requests.Reader.ReadAsync().InTime();
             Assert.Equal(stream, request.Id);
-            Assert.Equal(fields, request.RequestHeaders.Select(field => (field.Name, field.Value)));
+            Assert.Equal(fields, request.RequestHeaders!.Select(field => (field.Name, field.Value)));
             await stage.AcceptAsync(request);
         }
         else

@@ -131,7 +131,7 @@ public sealed class Section4_3_FieldBlockTests
                 request = await stage.Peer.Requests.Reader.ReadAsync().InTime();
             }
             while (request.Id != 5);
-            Assert.Equal(new HeaderField("a", "b"), request.RequestHeaders[^1]);
+            Assert.Equal(new HeaderField("a", "b"), request.RequestHeaders![^1]);
             return;
         }
 
