@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using Mesh.Hbone.Transport;
 
 namespace Mesh.Hbone.Http2;
@@ -43,27 +44,8 @@ internal sealed partial class Http2Connection
         {
             while (true)
             {
-                if (_start == _end)
-                {
-                    // Asks for nothing, which waits until there is something; who is idle holds no buffer.
-                    var waiting = _transport.ReadAsync(Memory<byte>.Empty);
-                    if (!waiting.IsCompleted)
-                    {
-                        WakeTouched();
-                        ReleaseReadBuffer();
-                    }
-
-                    await waiting;
-                }
-
-                _readBuffer ??= ReadBuffer.Rent(ReadBuffer.DefaultSize);
-                var reading = _transport.ReadAsync(_readBuffer.Array.AsMemory(_end));
-                if (!reading.IsCompleted)
-                {
-                    WakeTouched();
-                }
-
-                var read = await reading;
+                var reading = ReceiveAsync();
+                var read = reading.IsCompletedSuccessfully ? reading.Result : await reading;
                 if (read == 0)
                 {
                     failure = new HboneException(HboneError.ConnectionLost, "the peer closed the connection");
@@ -78,7 +60,7 @@ internal sealed partial class Http2Connection
                     Busy?.Invoke();
                 }
 
-                _start += Process(_readBuffer.Array.AsMemory(_start, _end - _start), out var needed);
+                _start += Process(_readBuffer!.Array.AsMemory(_start, _end - _start), out var needed);
                 WriteAnswers();
                 MakeRoom(needed);
                 if (turn.IsUsedUp(read))
@@ -106,6 +88,54 @@ internal sealed partial class Http2Connection
 
         WakeTouched();
         Finish(failure);
+    }
+
+    // Into the buffer, which is there then. Before it waits, the applications get what has come.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> ReceiveAsync()
+    {
+        while (_polled is not null)
+        {
+            _readBuffer ??= ReadBuffer.Rent(ReadBuffer.DefaultSize);
+            if (_polled.TryRead(_readBuffer.Array.AsSpan(_end), out var count))
+            {
+                return count;
+            }
+
+            BeforeWait();
+            await _polled.WaitForEventAsync(CancellationToken.None);
+        }
+
+        if (_start == _end)
+        {
+            // Asks for nothing, which waits until there is something.
+            var waiting = _transport.ReadAsync(Memory<byte>.Empty);
+            if (!waiting.IsCompleted)
+            {
+                BeforeWait();
+            }
+
+            await waiting;
+        }
+
+        _readBuffer ??= ReadBuffer.Rent(ReadBuffer.DefaultSize);
+        var reading = _transport.ReadAsync(_readBuffer.Array.AsMemory(_end));
+        if (!reading.IsCompleted)
+        {
+            WakeTouched();
+        }
+
+        return await reading;
+    }
+
+    // Who is idle holds no buffer.
+    private void BeforeWait()
+    {
+        WakeTouched();
+        if (_start == _end)
+        {
+            ReleaseReadBuffer();
+        }
     }
 
     private void ReleaseReadBuffer()

@@ -24,6 +24,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
 
     private readonly Lock _gate = new();
     private readonly Stream _transport;
+    private readonly IPolledReader? _polled;
     private readonly bool _isServer;
     private readonly HboneOptions _options;
     private readonly int _maxHeaderListSize;
@@ -64,6 +65,7 @@ internal sealed partial class Http2Connection : IAsyncDisposable
     public Http2Connection(Stream transport, bool isServer, HboneOptions options, TimeProvider time, ILogger logger, Action<Http2Stream>? onRequest = null)
     {
         _transport = transport;
+        _polled = transport as IPolledReader;
         _wakeWriter = _writeSignal.Set;
         _isServer = isServer;
         _options = options;

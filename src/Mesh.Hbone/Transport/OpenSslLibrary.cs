@@ -173,6 +173,9 @@ internal static unsafe partial class OpenSslLibrary
     public static partial int SSL_pending(OpenSslSession ssl);
 
     [LibraryImport(Ssl)]
+    public static partial int SSL_has_pending(OpenSslSession ssl);
+
+    [LibraryImport(Ssl)]
     public static partial int SSL_shutdown(OpenSslSession ssl);
 
     [LibraryImport(Ssl)]

@@ -7,35 +7,51 @@ namespace Mesh.Hbone.Transport;
 /// <summary>The reading half.</summary>
 internal sealed partial class OpenSslTlsStream
 {
-    // False when nothing is there.
-    private bool TryRead(Span<byte> buffer, out int count)
+    public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken)
     {
+        if (_mayHaveMore)
+        {
+            return new ValueTask<int>(0);
+        }
+
+        _mayHaveMore = true;
+        return WaitForInputAsync(cancellationToken);
+    }
+
+    public bool TryRead(Span<byte> buffer, out int count)
+    {
+        count = 0;
+        if (!_mayHaveMore)
+        {
+            return false;
+        }
+
         lock (_gate)
         {
             Enter_NeedsLock(mayRead: true);
             try
             {
-                count = 0;
                 do
                 {
                     // A record at most.
                     var read = SSL_read(_ssl, buffer[count..], buffer.Length - count);
                     if (read <= 0)
                     {
-                        var isOver = IsOver_NeedsLock(read);
+                        _mayHaveMore = IsOver_NeedsLock(read);
                         if (count == 0)
                         {
                             // A failure is no end.
                             ThrowIfFailed_NeedsLock();
                         }
 
-                        return isOver || count > 0;
+                        return _mayHaveMore || count > 0;
                     }
 
                     _readWithoutData = 0;
                     count += read;
+                    _mayHaveMore = HasMore_NeedsLock();
                 }
-                while (count < buffer.Length);
+                while (_mayHaveMore && count < buffer.Length);
 
                 return true;
             }
@@ -46,9 +62,17 @@ internal sealed partial class OpenSslTlsStream
         }
     }
 
+    // What OpenSSL or we have read and not handed out, and what the transport may have.
+    private bool HasMore_NeedsLock() => SSL_has_pending(_ssl) != 0 || (_polled?.IsReadable ?? (_hasEnded || _inputStart < _inputEnd));
+
     // Whether a read brings something, an end or a failure.
     private bool IsThere()
     {
+        if (!_mayHaveMore)
+        {
+            return false;
+        }
+
         lock (_gate)
         {
             Enter_NeedsLock(mayRead: true);
@@ -56,7 +80,7 @@ internal sealed partial class OpenSslTlsStream
             {
                 Span<byte> one = stackalloc byte[1];
                 var read = SSL_peek(_ssl, one, one.Length);
-                return read > 0 || IsOver_NeedsLock(read);
+                return read > 0 || (_mayHaveMore = IsOver_NeedsLock(read));
             }
             finally
             {
@@ -88,7 +112,7 @@ internal sealed partial class OpenSslTlsStream
     {
         do
         {
-            await WaitForInputAsync(cancellationToken);
+            await WaitForEventAsync(cancellationToken);
         }
         while (!IsThere());
 
@@ -101,7 +125,7 @@ internal sealed partial class OpenSslTlsStream
         int count;
         do
         {
-            await WaitForInputAsync(cancellationToken);
+            await WaitForEventAsync(cancellationToken);
         }
         while (!TryRead(buffer.Span, out count));
 

@@ -12,7 +12,7 @@ namespace Mesh.Hbone.Transport;
 /// the socket does not take is kept, and written without the lock.
 /// </remarks>
 [SupportedOSPlatform("linux")]
-internal sealed partial class OpenSslTlsStream : TlsStream
+internal sealed partial class OpenSslTlsStream : TlsStream, IPolledReader
 {
     // Eight records; a socket has seldom more.
     private const int ReadSize = 128 * 1024;
@@ -40,6 +40,9 @@ internal sealed partial class OpenSslTlsStream : TlsStream
     private byte[]? _input;
     private int _inputStart;
     private int _inputEnd;
+
+    // False when a read is known to bring nothing before the transport does. The reader's.
+    private bool _mayHaveMore = true;
 
     // Guarded by _gate.
     private readonly OutputBuffer _output = new();

@@ -105,6 +105,8 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
 
     public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken) => _readable.WaitAsync(cancellationToken);
 
+    public bool IsReadable => _readable.IsSet;
+
     public bool TryRead(Span<byte> buffer, out int count)
     {
         if (!_readable.IsSet)

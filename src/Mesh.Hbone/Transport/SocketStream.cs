@@ -18,6 +18,8 @@ internal sealed class SocketStream : NetworkStream, IPolledStream
         socket.Blocking = false;
     }
 
+    public bool IsReadable => true;
+
     private bool IsThere => Socket.Poll(0, SelectMode.SelectRead);
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
