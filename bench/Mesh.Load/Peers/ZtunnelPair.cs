@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net;
-using System.Text;
 
 namespace Mesh.Load.Peers;
 
@@ -47,7 +46,7 @@ internal sealed class ZtunnelPair : LoadPeer
     public override async Task<Stream> ConnectAsync()
     {
         var stream = await Sockets.ConnectAsync(new IPEndPoint(IPAddress.Parse(Near), 15080));
-        byte[] greetingAndRequest = [5, 1, 0, 5, 1, 0, 3, (byte)Far.Length, .. Encoding.ASCII.GetBytes(Far), (byte)(Application.Port >> 8), (byte)(Application.Port & 0xFF)];
+        byte[] greetingAndRequest = [5, 1, 0, 5, 1, 0, 1, .. IPAddress.Parse(Far).GetAddressBytes(), (byte)(Application.Port >> 8), (byte)(Application.Port & 0xFF)];
         await stream.WriteAsync(greetingAndRequest);
         var reply = new byte[12];
         await stream.ReadExactlyAsync(reply);
