@@ -123,4 +123,16 @@ public sealed class SpiffeIdTests(ITestOutputHelper output)
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000).WithReplay(11, 13), Prop.ForAll(texts.ToArbitrary(), text =>
             SpiffeId.TryParse(text, out var id, out var error) ? id.ToString() == text && error is null : id is null && error.Length > 0));
     }
+
+    // Those made last are remembered: far more than that, in any order.
+    [Fact]
+    public void Each_of_many_service_accounts_has_its_own_identity()
+    {
+        var random = new Random(1);
+        for (var round = 0; round < 20_000; round++)
+        {
+            var (trustDomain, ns, serviceAccount) = (TrustDomain.Parse($"td{random.Next(3)}.local"), $"ns-{random.Next(30)}", $"sa-{random.Next(30)}");
+            Assert.Equal($"spiffe://{trustDomain.Name}/ns/{ns}/sa/{serviceAccount}", SpiffeId.ForServiceAccount(trustDomain, ns, serviceAccount).ToString());
+        }
+    }
 }

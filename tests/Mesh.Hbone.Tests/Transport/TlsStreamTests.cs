@@ -191,6 +191,46 @@ public sealed class TlsStreamTests : IAsyncDisposable
     }
 
     [Theory]
+    [MemberData(nameof(EachTransport))]
+    public async Task Who_polls_waits_once_nothing_is_left(Over over)
+    {
+        var (accepted, connected) = await ConnectAsync(Tls.OpenSsl, Tls.OpenSsl, over);
+        var reader = (IPolledReader)accepted;
+        var octets = Octets(seed: 9, 100_000);
+        for (var round = 0; round < 20; round++)
+        {
+            Assert.Empty(Read(octets.Length));
+            var waiting = reader.WaitForEventAsync(CancellationToken.None).AsTask();
+            Assert.False(waiting.IsCompleted);
+            await connected.WriteAsync(octets);
+            var read = new List<byte>();
+            while (read.Count < octets.Length)
+            {
+                await waiting.InTime();
+                for (var part = Read(7_000); part.Length > 0; part = Read(7_000))
+                {
+                    read.AddRange(part);
+                }
+
+                waiting = read.Count < octets.Length ? reader.WaitForEventAsync(CancellationToken.None).AsTask() : waiting;
+            }
+
+            Assert.Equal(octets, read);
+        }
+
+        await connected.ShutdownAsync();
+        await reader.WaitForEventAsync(CancellationToken.None).AsTask().InTime();
+        Assert.True(reader.TryRead(new byte[1], out var count));
+        Assert.Equal(0, count);
+
+        byte[] Read(int atMost)
+        {
+            var buffer = new byte[atMost];
+            return reader.TryRead(buffer, out var count) ? buffer[..count] : [];
+        }
+    }
+
+    [Theory]
     [MemberData(nameof(All))]
     public async Task An_end_is_told_and_the_other_direction_goes_on(Tls server, Tls client, Over over)
     {
