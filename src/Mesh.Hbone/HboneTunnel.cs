@@ -56,11 +56,11 @@ public sealed class HboneTunnel : IDuplexPipe, IAsyncDisposable
     /// <summary>Completes when the peer has reset the tunnel, or its connection was lost: what is written from then on does not arrive.</summary>
     public Task WhenReset => _stream.WhenReset;
 
-    /// <inheritdoc cref="Http2Stream.CancelOnReset"/>
-    internal void CancelOnReset(CancellationTokenSource? source) => _stream.CancelOnReset(source);
-
     /// <summary>Why the connection under the tunnel was lost; null while it is not.</summary>
     internal HboneException? ConnectionFailure => _stream.Connection.Failure;
+
+    /// <summary>What polls the socket of the connection; null when nothing of ours does.</summary>
+    internal EventLoop? Loop => _stream.Connection.Loop;
 
     /// <summary>The tunnel as a stream. Disposing the stream disposes the tunnel.</summary>
     public Stream AsStream() => new DuplexStream(Input, Output, DisposeAsync);
@@ -70,6 +70,9 @@ public sealed class HboneTunnel : IDuplexPipe, IAsyncDisposable
 
     /// <summary>Gives the tunnel up because the connection that it was to carry was reset or lost (RFC 9113, section 8.5). The other end learns it as a reset.</summary>
     internal void AbortAsReset() => _stream.Abort(Http2ErrorCode.ConnectError);
+
+    /// <inheritdoc cref="Http2Stream.CancelOnReset"/>
+    internal void CancelOnReset(CancellationTokenSource? source) => _stream.CancelOnReset(source);
 
     /// <summary>Ends the tunnel: sends what was written and its end, and takes nothing more.</summary>
     public ValueTask DisposeAsync()

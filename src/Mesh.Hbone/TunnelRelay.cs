@@ -41,9 +41,9 @@ public static class TunnelRelay
         ArgumentNullException.ThrowIfNull(application);
         ArgumentNullException.ThrowIfNull(tunnel);
         ArgumentNullException.ThrowIfNull(counters);
-        if (EventLoop.Current is { } loop)
+        if (tunnel.Loop is { } loop)
         {
-            // Where the tunnel has been opened, what comes through it is read as well.
+            // What one side brings for the other is carried on the thread that brings it; with one thread for both, no other is woken.
             (application.Stream as PolledStream)?.MoveTo(loop);
         }
 
@@ -106,7 +106,7 @@ public static class TunnelRelay
         }
     }
 
-    // False when it was stopped while nothing has failed: the peer takes no more.
+    // False when the peer takes no more: why, the other direction or the connection says.
     private static async Task<bool> UpAsync(TransportConnection application, PipeWriter output, RelayCounters counters, CancellationToken stopped, CancellationToken failed)
     {
         var size = SmallBuffer;
@@ -143,7 +143,7 @@ public static class TunnelRelay
                 var flushed = await output.FlushAsync(stopped);
                 if (flushed.IsCompleted)
                 {
-                    throw new IOException(PeerTakesNoMore);
+                    return false;
                 }
 
                 if (turn.IsUsedUp(read))
@@ -165,9 +165,13 @@ public static class TunnelRelay
         {
             var result = await input.ReadAsync(failed);
             var length = (int)result.Buffer.Length;
-            if (length > 0)
+            if (!result.Buffer.IsSingleSegment)
             {
-                await WriteAsync(application.Stream, result.Buffer, failed);
+                await WritePiecesAsync(application.Stream, result.Buffer, counters, failed);
+            }
+            else if (length > 0)
+            {
+                await application.Stream.WriteAsync(result.Buffer.First, failed);
                 counters.AddFromTunnel(length);
             }
 
@@ -185,15 +189,13 @@ public static class TunnelRelay
         }
     }
 
-    // Most come in one piece.
-    private static ValueTask WriteAsync(Stream stream, in ReadOnlySequence<byte> octets, CancellationToken failed) =>
-        octets.IsSingleSegment ? stream.WriteAsync(octets.First, failed) : WritePiecesAsync(stream, octets, failed);
-
-    private static async ValueTask WritePiecesAsync(Stream stream, ReadOnlySequence<byte> octets, CancellationToken failed)
+    // Apart, for most come in one piece and need not keep where they are.
+    private static async ValueTask WritePiecesAsync(Stream stream, ReadOnlySequence<byte> octets, RelayCounters counters, CancellationToken failed)
     {
         foreach (var piece in octets)
         {
             await stream.WriteAsync(piece, failed);
+            counters.AddFromTunnel(piece.Length);
         }
     }
 

@@ -7,12 +7,13 @@ using Mesh.Testing;
 
 namespace Mesh.Hbone;
 
-/// <summary>The relay between an application and a tunnel, over a network in memory.</summary>
-public sealed class TunnelRelayTests : IAsyncLifetime
+/// <summary>The relay between an application and a tunnel.</summary>
+public abstract class TunnelRelayTests : IAsyncLifetime
 {
     private static readonly SpiffeId Web = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/web");
     private static readonly SpiffeId Cart = SpiffeId.Parse("spiffe://cluster.local/ns/shop/sa/cart");
-    private readonly InMemoryTransportFactory _network = new();
+    private readonly TransportFactory _network;
+    private readonly IPAddress _address;
     private readonly DevelopmentCertificateAuthority _authority = DevelopmentCertificateAuthority.Create();
     private readonly RelayCounters _counters = new();
     private readonly WorkloadCertificates _certificates;
@@ -20,12 +21,15 @@ public sealed class TunnelRelayTests : IAsyncLifetime
     private HboneTunnel _client = null!;
     private HboneTunnel _server = null!;
     private TransportConnection _application = null!;
+    private TransportConnection _near = null!;
     private Task _relay = Task.CompletedTask;
 
-    public TunnelRelayTests()
+    protected TunnelRelayTests(TransportFactory network, IPAddress address)
     {
+        _network = network;
+        _address = address;
         _certificates = new WorkloadCertificates(_authority);
-        _listener = HboneListener.Start(_network.Listen(IPEndPoint.Parse("10.0.0.2:15008")), new HboneListenerOptions
+        _listener = HboneListener.Start(_network.Listen(new IPEndPoint(address, 0)), new HboneListenerOptions
         {
             Certificate = token => _certificates.GetAsync(Cart, cancellationToken: token),
             Trust = _authority.TrustBundle,
@@ -37,8 +41,11 @@ public sealed class TunnelRelayTests : IAsyncLifetime
         var client = new HboneClient(_certificates, transport: _network).ConnectAsync(new HboneDestination(Web, [Cart], _listener.LocalEndPoint), "10.0.0.2:80");
         _server = (await _listener.AcceptAsync().InTime())!.Accept();
         _client = await client.InTime();
-        (_application, var near) = InMemoryTransportFactory.Connect(IPEndPoint.Parse("10.0.0.2:80"), IPEndPoint.Parse("10.0.0.2:1000"));
-        _relay = TunnelRelay.RunAsync(near, _server, _counters);
+        await using var listener = _network.Listen(new IPEndPoint(_address, 0));
+        var connecting = _network.ConnectAsync(listener.LocalEndPoint, source: null, CancellationToken.None).AsTask();
+        _application = (await listener.AcceptAsync(CancellationToken.None).AsTask().InTime())!;
+        _near = await connecting.InTime();
+        _relay = TunnelRelay.RunAsync(_near, _server, _counters);
     }
 
     public async Task DisposeAsync()
@@ -46,6 +53,7 @@ public sealed class TunnelRelayTests : IAsyncLifetime
         await _client.DisposeAsync();
         await _server.DisposeAsync();
         await _application.DisposeAsync();
+        await _near.DisposeAsync();
         await _listener.DisposeAsync();
         await _certificates.DisposeAsync();
         _authority.Dispose();
@@ -86,4 +94,27 @@ public sealed class TunnelRelayTests : IAsyncLifetime
         await _client.Output.WriteAsync(new byte[1024 * 1024]).InTime();
         await Assert.ThrowsAsync<IOException>(() => _relay.InTime());
     }
+
+    [Fact]
+    public async Task An_application_that_sends_when_the_connection_is_lost_ends_with_the_reason()
+    {
+        var sending = Task.Run(async () =>
+        {
+            while (true)
+            {
+                await _application.Stream.WriteAsync(new byte[64 * 1024]);
+            }
+        });
+        await _client.Output.WriteAsync("the rest"u8.ToArray());
+        await _listener.DisposeAsync();
+        Assert.IsType<HboneException>(await Assert.ThrowsAnyAsync<IOException>(() => _relay.InTime()));
+        _near.Abort();
+        await Assert.ThrowsAnyAsync<IOException>(() => sending.InTime());
+    }
 }
+
+/// <summary>The relay over a network in memory, which cannot be polled.</summary>
+public sealed class TunnelRelayInMemoryTests() : TunnelRelayTests(new InMemoryTransportFactory(), IPAddress.Parse("10.0.0.2"));
+
+/// <summary>The relay over sockets of event loops.</summary>
+public sealed class TunnelRelayOverSocketsTests() : TunnelRelayTests(new SocketTransportFactory(new SocketTransportOptions { EventLoops = Loops.Shared }), IPAddress.Loopback);

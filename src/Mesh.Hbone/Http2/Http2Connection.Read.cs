@@ -44,8 +44,7 @@ internal sealed partial class Http2Connection
         {
             while (true)
             {
-                var reading = ReceiveAsync();
-                var read = reading.IsCompletedSuccessfully ? reading.Result : await reading;
+                var read = await (_polled is null ? ReceiveAsync() : ReceiveAsync(_polled));
                 if (read == 0)
                 {
                     failure = new HboneException(HboneError.ConnectionLost, "the peer closed the connection");
@@ -82,7 +81,12 @@ internal sealed partial class Http2Connection
         }
         catch (Exception e)
         {
-            // The buffer may still be written to, so it is not given back.
+            if (_polled is not null)
+            {
+                // Another transport may still write to the buffer.
+                ReleaseReadBuffer();
+            }
+
             failure = new HboneException(HboneError.ConnectionLost, $"the connection was lost: {e.Message}", e);
         }
 
@@ -92,23 +96,32 @@ internal sealed partial class Http2Connection
 
     // Into the buffer, which is there then. Before it waits, the applications get what has come.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<int> ReceiveAsync()
+    private async ValueTask<int> ReceiveAsync(IPolledReader reader)
     {
-        while (_polled is not null)
+        while (true)
         {
             _readBuffer ??= ReadBuffer.Rent(ReadBuffer.DefaultSize);
-            if (_polled.TryRead(_readBuffer.Array.AsSpan(_end), out var count))
+            if (reader.TryRead(_readBuffer.Array.AsSpan(_end), out var count))
             {
                 return count;
             }
 
-            BeforeWait();
-            await _polled.WaitForEventAsync(CancellationToken.None);
-        }
+            var waiting = reader.WaitForEventAsync(CancellationToken.None);
+            if (!waiting.IsCompleted)
+            {
+                BeforeWait();
+            }
 
+            await waiting;
+        }
+    }
+
+    // The same from a transport that cannot be polled: it waits when it is asked for nothing.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> ReceiveAsync()
+    {
         if (_start == _end)
         {
-            // Asks for nothing, which waits until there is something.
             var waiting = _transport.ReadAsync(Memory<byte>.Empty);
             if (!waiting.IsCompleted)
             {

@@ -83,6 +83,9 @@ internal sealed partial class Http2Connection : IAsyncDisposable
 
     public long Id { get; } = Interlocked.Increment(ref _lastConnectionId);
 
+    /// <summary>What polls the socket under the connection; null when nothing of ours does.</summary>
+    public EventLoop? Loop => (_transport as TlsStream)?.Loop;
+
     /// <summary>Completes when the peer has sent its settings; fails when the connection is lost before.</summary>
     public Task Ready => _ready.Task;
 

@@ -34,8 +34,8 @@ internal sealed class Http2Stream
     /// <summary>What the application writes. Completing it sends END_STREAM.</summary>
     public StreamOutput Output { get; }
 
-    /// <summary>The request, on a server; whoever answers it may take it over. Null on a client.</summary>
-    public List<HeaderField>? RequestHeaders { get; init; }
+    /// <summary>The request, on a server, until whoever answers it takes it over; null on a client.</summary>
+    public List<HeaderField>? RequestHeaders { get; set; }
 
     /// <summary>The response, on a client: what stands before the first DATA, 1xx responses passed over.</summary>
     public TaskCompletionSource<List<HeaderField>> Response { get; }

@@ -18,7 +18,8 @@ public sealed class HboneRequest : IDisposable
         PeerIdentity = peer;
         LocalEndPoint = localEndPoint;
         RemoteEndPoint = remoteEndPoint;
-        var fields = stream.RequestHeaders ?? throw new ArgumentException("the stream is not a server's", nameof(stream));
+        var fields = stream.RequestHeaders ?? throw new ArgumentException("the stream has no request, or somebody has taken it already", nameof(stream));
+        stream.RequestHeaders = null;
         Method = fields.Find(static field => field.Name == ConnectRequest.Method).Value;
         Authority = fields.Find(static field => field.Name == ConnectRequest.Authority).Value ?? "";
         Headers = new HboneHeaders(fields);

@@ -45,6 +45,7 @@ internal sealed partial class EventLoop
     /// <summary>From now on tells what happens to a socket, once for each change.</summary>
     /// <returns>What <see cref="Forget"/> and <see cref="Remove"/> take.</returns>
     /// <exception cref="IOException">The system does not take more.</exception>
+    /// <exception cref="ObjectDisposedException">The socket is closed.</exception>
     public long Add(SafeSocketHandle socket, ITarget target)
     {
         var id = Interlocked.Increment(ref _lastId);
@@ -52,13 +53,19 @@ internal sealed partial class EventLoop
         Span<byte> change = stackalloc byte[EventSize];
         BinaryPrimitives.WriteUInt32LittleEndian(change, (uint)(Events.Readable | Events.Urgent | Events.Writable | Events.PeerEnded | Events.OnChange));
         BinaryPrimitives.WriteInt64LittleEndian(change[DataOffset..], id);
-        if (ControlPoll(_poll, AddSocket, socket, ref MemoryMarshal.GetReference(change)) == 0)
+        var isAdded = false;
+        try
         {
-            return id;
+            isAdded = ControlPoll(_poll, AddSocket, socket, ref MemoryMarshal.GetReference(change)) == 0;
+            return isAdded ? id : throw Failed();
         }
-
-        _sockets.TryRemove(id, out _);
-        throw Failed();
+        finally
+        {
+            if (!isAdded)
+            {
+                Forget(id);
+            }
+        }
     }
 
     /// <summary>Lets others go on first: the loop's other sockets, on a loop's thread; on another, whatever else its pool has to do.</summary>

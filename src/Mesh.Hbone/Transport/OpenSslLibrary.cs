@@ -170,9 +170,6 @@ internal static unsafe partial class OpenSslLibrary
     public static partial int SSL_write(OpenSslSession ssl, ReadOnlySpan<byte> octets, int length);
 
     [LibraryImport(Ssl)]
-    public static partial int SSL_pending(OpenSslSession ssl);
-
-    [LibraryImport(Ssl)]
     public static partial int SSL_has_pending(OpenSslSession ssl);
 
     [LibraryImport(Ssl)]

@@ -9,49 +9,49 @@ internal sealed partial class OpenSslTlsStream
 {
     public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken)
     {
-        if (_mayHaveMore)
+        if (_isReadable)
         {
             return new ValueTask<int>(0);
         }
 
-        _mayHaveMore = true;
+        _isReadable = true;
         return WaitForInputAsync(cancellationToken);
     }
 
     public bool TryRead(Span<byte> buffer, out int count)
     {
         count = 0;
-        if (!_mayHaveMore)
-        {
-            return false;
-        }
-
         lock (_gate)
         {
             Enter_NeedsLock(mayRead: true);
             try
             {
+                if (!_isReadable)
+                {
+                    return false;
+                }
+
                 do
                 {
                     // A record at most.
                     var read = SSL_read(_ssl, buffer[count..], buffer.Length - count);
                     if (read <= 0)
                     {
-                        _mayHaveMore = IsOver_NeedsLock(read);
+                        _isReadable = IsOver_NeedsLock(read);
                         if (count == 0)
                         {
                             // A failure is no end.
                             ThrowIfFailed_NeedsLock();
                         }
 
-                        return _mayHaveMore || count > 0;
+                        return _isReadable || count > 0;
                     }
 
                     _readWithoutData = 0;
                     count += read;
-                    _mayHaveMore = HasMore_NeedsLock();
+                    _isReadable = HasMore_NeedsLock();
                 }
-                while (_mayHaveMore && count < buffer.Length);
+                while (_isReadable && count < buffer.Length);
 
                 return true;
             }
@@ -68,11 +68,6 @@ internal sealed partial class OpenSslTlsStream
     // Whether a read brings something, an end or a failure.
     private bool IsThere()
     {
-        if (!_mayHaveMore)
-        {
-            return false;
-        }
-
         lock (_gate)
         {
             Enter_NeedsLock(mayRead: true);
@@ -80,7 +75,8 @@ internal sealed partial class OpenSslTlsStream
             {
                 Span<byte> one = stackalloc byte[1];
                 var read = SSL_peek(_ssl, one, one.Length);
-                return read > 0 || (_mayHaveMore = IsOver_NeedsLock(read));
+                _isReadable = read > 0 || IsOver_NeedsLock(read);
+                return _isReadable;
             }
             finally
             {

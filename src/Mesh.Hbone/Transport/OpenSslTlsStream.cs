@@ -41,8 +41,8 @@ internal sealed partial class OpenSslTlsStream : TlsStream, IPolledReader
     private int _inputStart;
     private int _inputEnd;
 
-    // False when a read is known to bring nothing before the transport does. The reader's.
-    private bool _mayHaveMore = true;
+    // The reader's.
+    private bool _isReadable = true;
 
     // Guarded by _gate.
     private readonly OutputBuffer _output = new();
@@ -80,6 +80,10 @@ internal sealed partial class OpenSslTlsStream : TlsStream, IPolledReader
             SSL_set_connect_state(_ssl);
         }
     }
+
+    public bool IsReadable => _isReadable;
+
+    public override EventLoop? Loop => (_transport as PolledStream)?.Loop;
 
     public override SslApplicationProtocol NegotiatedApplicationProtocol => _applicationProtocol;
 
@@ -126,7 +130,7 @@ internal sealed partial class OpenSslTlsStream : TlsStream, IPolledReader
     {
         lock (_gate)
         {
-            if (!_wasUsed && !_isDisposed && !IsInRecord(_ssl))
+            if (!_wasUsed && !_isDisposed && !HoldsInput(_ssl))
             {
                 _ = SSL_free_buffers(_ssl);
             }
@@ -178,10 +182,10 @@ internal sealed partial class OpenSslTlsStream : TlsStream, IPolledReader
     }
 
     // OpenSSL before 3.0.14 gives a buffer back although the header of a record lies in it, or data that nobody has read yet (CVE-2024-4741). "RH": it waits for a header.
-    private static unsafe bool IsInRecord(OpenSslSession ssl)
+    private static unsafe bool HoldsInput(OpenSslSession ssl)
     {
         var state = SSL_rstate_string(ssl);
-        return state[0] != (byte)'R' || state[1] != (byte)'H' || SSL_pending(ssl) > 0;
+        return state[0] != (byte)'R' || state[1] != (byte)'H' || SSL_has_pending(ssl) != 0;
     }
 
     private void ThrowIfFailed_NeedsLock()

@@ -16,13 +16,18 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
     private readonly Readiness _readable = new();
     private readonly Readiness _writable = new();
 
-    // Guarded by the lock of _readable.
+    // Guarded by a lock on _readable: one object less for each of many thousand connections.
     private EventLoop _loop;
     private long _id;
     private bool _disposed;
 
     // The end is told once, perhaps before what lies ahead of it has been read. Set, too, where a read may stop short of what there is.
     private volatile bool _mayHaveMore;
+
+    /// <summary>What polls it.</summary>
+    public EventLoop Loop => _loop;
+
+    public bool IsReadable => _readable.IsSet;
 
     /// <summary>Over a connected socket, which it owns from now on.</summary>
     /// <param name="socket">The socket.</param>
@@ -91,10 +96,10 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
             try
             {
                 // What there is to tell is told again, so that nothing is lost in between.
-                var id = loop.Add(_socket.SafeHandle, this);
-                _loop.Remove(_id, _socket.SafeHandle);
-                _id = id;
+                var (before, idBefore) = (_loop, _id);
+                _id = loop.Add(_socket.SafeHandle, this);
                 _loop = loop;
+                before.Remove(idBefore, _socket.SafeHandle);
             }
             catch (Exception e) when (e is IOException or ObjectDisposedException)
             {
@@ -103,9 +108,10 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
         }
     }
 
-    public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken) => _readable.WaitAsync(cancellationToken);
+    /// <summary>Closes the socket at once, with RST.</summary>
+    public void Abort() => Close(static socket => socket.Close(timeout: 0));
 
-    public bool IsReadable => _readable.IsSet;
+    public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken) => _readable.WaitAsync(cancellationToken);
 
     public bool TryRead(Span<byte> buffer, out int count)
     {
@@ -116,12 +122,10 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
         }
 
         _readable.Clear();
-        nint result;
         int error;
         try
         {
-            result = ReceiveFromSocket(_socket.SafeHandle, buffer, buffer.Length, flags: 0);
-            error = result < 0 ? Marshal.GetLastPInvokeError() : 0;
+            count = Receive(buffer, out error);
         }
         catch (ObjectDisposedException)
         {
@@ -130,7 +134,6 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
             throw SocketStream.LostBy(SocketError.OperationAborted);
         }
 
-        count = (int)Math.Max(result, 0);
         if (error == WouldBlock)
         {
             return false;
@@ -141,24 +144,20 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
             _readable.Set();
         }
 
-        return error == 0 ? true : throw SocketStream.LostBy(FaultOf(error));
+        return error == 0 ? true : throw LostBy(error);
     }
 
     public int TryWrite(ReadOnlySpan<byte> octets, bool more)
     {
-        nint result;
         try
         {
-            result = SendToSocket(_socket.SafeHandle, octets, octets.Length, more ? NoSignal | More : NoSignal);
+            var count = Send(octets, more ? NoSignal | More : NoSignal, out var error);
+            return error is 0 or WouldBlock ? count : throw LostBy(error);
         }
         catch (ObjectDisposedException)
         {
             throw SocketStream.LostBy(SocketError.OperationAborted);
         }
-
-        return result >= 0 ? (int)result
-            : Marshal.GetLastPInvokeError() is not WouldBlock and var error ? throw SocketStream.LostBy(FaultOf(error))
-            : 0;
     }
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
@@ -174,31 +173,32 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
 
     protected override void Dispose(bool disposing)
     {
-        if (disposing && TryDispose())
+        if (disposing)
         {
-            _socket.Dispose();
-
-            // Who waits finds the socket closed.
-            _readable.Set();
-            _writable.Set();
+            Close(static socket => socket.Dispose());
         }
 
         base.Dispose(disposing);
     }
 
-    private bool TryDispose()
+    private void Close(Action<Socket> close)
     {
         lock (_readable)
         {
             if (_disposed)
             {
-                return false;
+                return;
             }
 
             _disposed = true;
             _loop.Forget(_id);
-            return true;
         }
+
+        close(_socket);
+
+        // Who waits finds the socket closed.
+        _readable.Set();
+        _writable.Set();
     }
 
     // On the threads of two loops at once while it moves.
@@ -289,8 +289,38 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
     // Without the runtime's knowledge, which for a socket that does not block keeps its own queues.
     private static Socket NonBlocking(Socket socket) => ControlFile(socket.SafeHandle, SetFlags, ReadWrite | DoNotBlock) == 0
         ? socket
-        : throw SocketStream.LostBy(FaultOf(Marshal.GetLastPInvokeError()));
+        : throw LostBy(Marshal.GetLastPInvokeError());
 
+    // 0 octets with an error.
+    private int Receive(Span<byte> buffer, out int error)
+    {
+        nint count;
+        do
+        {
+            count = ReceiveFromSocket(_socket.SafeHandle, buffer, buffer.Length, flags: 0);
+            error = count < 0 ? Marshal.GetLastPInvokeError() : 0;
+        }
+        while (error == Interrupted);
+
+        return (int)Math.Max(count, 0);
+    }
+
+    private int Send(ReadOnlySpan<byte> octets, int flags, out int error)
+    {
+        nint count;
+        do
+        {
+            count = SendToSocket(_socket.SafeHandle, octets, octets.Length, flags);
+            error = count < 0 ? Marshal.GetLastPInvokeError() : 0;
+        }
+        while (error == Interrupted);
+
+        return (int)Math.Max(count, 0);
+    }
+
+    private static IOException LostBy(int error) => new(Marshal.GetPInvokeErrorMessage(error), new SocketException((int)FaultOf(error)));
+
+    // As far as somebody makes a difference between them.
     private static SocketError FaultOf(int error) => error switch
     {
         BrokenPipe => SocketError.Shutdown,
@@ -306,6 +336,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
     };
 
     // Of <errno.h>, <fcntl.h> and <sys/socket.h>.
+    private const int Interrupted = 4;
     private const int WouldBlock = 11;
     private const int NoMemory = 12;
     private const int BrokenPipe = 32;

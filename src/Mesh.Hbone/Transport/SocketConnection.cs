@@ -37,6 +37,12 @@ internal sealed class SocketConnection(Socket socket, IPEndPoint remote, Stream 
 
     public override void Abort()
     {
+        if (stream is PolledStream polled)
+        {
+            polled.Abort();
+            return;
+        }
+
         socket.Close(timeout: 0);
         stream.Dispose();
     }

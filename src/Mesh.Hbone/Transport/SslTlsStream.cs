@@ -17,6 +17,8 @@ internal sealed class SslTlsStream : TlsStream
         _tls = new SslStream(_buffer, leaveInnerStreamOpen: false);
     }
 
+    public override EventLoop? Loop => _buffer.Loop;
+
     public override SslApplicationProtocol NegotiatedApplicationProtocol => _tls.NegotiatedApplicationProtocol;
 
     /// <inheritdoc cref="TlsStream.AuthenticateAsClientAsync"/>
@@ -115,6 +117,9 @@ internal sealed class SslTlsStream : TlsStream
 
         /// <summary>Whose turn it is to compute, during a handshake; null after it.</summary>
         public HandshakeTurn? Turn { get; set; }
+
+        /// <summary>What polls the socket; null when nothing of ours does.</summary>
+        public EventLoop? Loop => (_transport as PolledStream)?.Loop;
 
         private bool HasBuffered => _end > _start;
 

@@ -6,6 +6,9 @@ namespace Mesh.Hbone.Transport;
 /// <summary>TLS over a transport after its handshake, with as few system calls as can be. Who is idle holds no buffer. One reader and one writer at a time.</summary>
 internal abstract class TlsStream : AsyncStream
 {
+    /// <summary>What polls the socket underneath; null when nothing of ours does.</summary>
+    public abstract EventLoop? Loop { get; }
+
     /// <summary>What the handshake agreed on (ALPN).</summary>
     public abstract SslApplicationProtocol NegotiatedApplicationProtocol { get; }
 

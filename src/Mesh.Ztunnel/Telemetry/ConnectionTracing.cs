@@ -18,17 +18,19 @@ internal static class ConnectionTracing
     /// <summary>The header of a connection that nobody traces here, so that the next proxy can.</summary>
     public static string NewTraceParent(Random random)
     {
-        // It has to be different from others, not unknown to them.
         const string Version = "00-";
         const string NotSampled = "-00";
-        return string.Create(Version.Length + 32 + 1 + 16 + NotSampled.Length, random, static (text, random) =>
+        const int TraceIdSize = 16;
+        const int SpanIdSize = 8;
+        return string.Create(Version.Length + (2 * TraceIdSize) + 1 + (2 * SpanIdSize) + NotSampled.Length, random, static (text, random) =>
         {
-            Span<byte> octets = stackalloc byte[16 + 8];
+            // It has to be different from others, not unknown to them.
+            Span<byte> octets = stackalloc byte[TraceIdSize + SpanIdSize];
             random.NextBytes(octets);
             Version.CopyTo(text);
-            Convert.TryToHexStringLower(octets[..16], text[Version.Length..], out var length);
+            Convert.TryToHexStringLower(octets[..TraceIdSize], text[Version.Length..], out var length);
             text[Version.Length + length] = '-';
-            Convert.TryToHexStringLower(octets[16..], text[(Version.Length + length + 1)..], out _);
+            Convert.TryToHexStringLower(octets[TraceIdSize..], text[(Version.Length + length + 1)..], out _);
             NotSampled.CopyTo(text[^NotSampled.Length..]);
         });
     }

@@ -7,7 +7,7 @@ namespace Mesh.Ztunnel.Telemetry;
 internal sealed class KnownBaggage
 {
     // What is not here is read again. A power of two.
-    private const int Size = 64;
+    private const int Size = 16;
 
     // A peer does not get to have more kept.
     private const int MaxLength = 1024;

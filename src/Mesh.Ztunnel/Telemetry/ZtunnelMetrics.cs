@@ -24,7 +24,7 @@ public sealed class ZtunnelMetrics : IDisposable
     private readonly Counter<long> _onDemandDns;
     private readonly Counter<long> _retries;
     private readonly Counter<long> _certificateRejections;
-    private readonly SharedLabels _labels = new();
+    private readonly SharedLabels _labels = new(static ends => Labels(ends, ResponseFlag.None));
 
     /// <summary>Makes the instruments, and counts what an access log records.</summary>
     public ZtunnelMetrics(IMeterFactory meters, AccessLog accessLog)
@@ -71,17 +71,52 @@ public sealed class ZtunnelMetrics : IDisposable
 
     internal void ResolvedOnDemand(Workload source, string hostname) => _onDemandDns.Add(1, [.. SourceLabels(Party.Of(source, null, source.Identity)), new("hostname", hostname)]);
 
+    internal static KeyValuePair<string, object?>[] Labels(in ConnectionEnds ends, ResponseFlag flag)
+    {
+        // Whoever was refused is not believed what it says of itself: it could make labels without end.
+        var source = Party.Of(ends.SourceWorkload, ends.WasOpened ? ends.SourceBaggage : null, ends.SourceIdentity);
+        var destination = Party.Of(ends.DestinationWorkload, ends.WasOpened ? ends.DestinationBaggage : null, ends.DestinationIdentity);
+        var service = ends.Service;
+        var isSecure = ends is { SourceIdentity: not null, IsTunnelled: true };
+        KeyValuePair<string, object?>[] labels =
+        [
+            new("reporter", Reporter(ends.Direction)),
+            .. SourceLabels(source),
+            new("destination_service", service?.Hostname ?? Unknown),
+            new("destination_service_namespace", service?.Namespace ?? Unknown),
+            new("destination_service_name", service?.Name ?? Unknown),
+            new("destination_workload", destination.Workload),
+            new("destination_canonical_service", destination.CanonicalService),
+            new("destination_canonical_revision", destination.Version),
+            new("destination_workload_namespace", destination.Namespace),
+            new("destination_principal", destination.Principal),
+            new("destination_app", destination.App),
+            new("destination_version", destination.Version),
+            new("destination_cluster", destination.Cluster),
+            new("request_protocol", "tcp"),
+            new("response_flags", Text(flag)),
+            new("connection_security_policy", isSecure ? "mutual_tls" : Unknown),
+            new("source_region", source.Region),
+            new("source_zone", source.Zone),
+            new("destination_region", destination.Region),
+            new("destination_zone", destination.Zone),
+        ];
+
+        // Of whom nothing is known there is no place.
+        return source.IsKnown || destination.IsKnown ? labels : labels[..^4];
+    }
+
     private void Began(ConnectionRecord record)
     {
         _opened.Add(1, LabelsOfOpen(record));
-        _socketsOpen.Add(1, new KeyValuePair<string, object?>("reporter", Reporter(record)));
+        _socketsOpen.Add(1, new KeyValuePair<string, object?>("reporter", Reporter(record.Direction)));
     }
 
     private void Ended(ConnectionRecord record)
     {
         if (record.WasOpened)
         {
-            _socketsOpen.Add(-1, new KeyValuePair<string, object?>("reporter", Reporter(record)));
+            _socketsOpen.Add(-1, new KeyValuePair<string, object?>("reporter", Reporter(record.Direction)));
         }
         else
         {
@@ -89,7 +124,7 @@ public sealed class ZtunnelMetrics : IDisposable
             _opened.Add(1, LabelsOfOpen(record));
         }
 
-        var labels = record.Flag is ResponseFlag.None ? LabelsOfOpen(record) : Labels(record, record.Flag);
+        var labels = record.Flag is ResponseFlag.None ? LabelsOfOpen(record) : Labels(new ConnectionEnds(record), record.Flag);
         _closed.Add(1, labels);
         if (record.Flag is not ResponseFlag.None)
         {
@@ -98,7 +133,7 @@ public sealed class ZtunnelMetrics : IDisposable
 
         if (record.Flag is ResponseFlag.CertificateRevoked)
         {
-            _certificateRejections.Add(1, new KeyValuePair<string, object?>("reporter", Reporter(record)));
+            _certificateRejections.Add(1, new KeyValuePair<string, object?>("reporter", Reporter(record.Direction)));
         }
 
         if (record.Retries > 0)
@@ -132,46 +167,10 @@ public sealed class ZtunnelMetrics : IDisposable
         }
     }
 
-    private static string Reporter(ConnectionRecord record) => record.Direction is ConnectionDirection.Outbound ? "source" : "destination";
+    private static string Reporter(ConnectionDirection direction) => direction is ConnectionDirection.Outbound ? "source" : "destination";
 
     // Those of all that is counted of a connection before it fails. Who is at its ends is known by then.
-    private KeyValuePair<string, object?>[] LabelsOfOpen(ConnectionRecord record) => record.Labels ??= _labels.Of(record);
-
-    internal static KeyValuePair<string, object?>[] Labels(ConnectionRecord record, ResponseFlag flag)
-    {
-        // Whoever was refused is not believed what it says of itself: it could make labels without end.
-        var isBelieved = record.WasOpened;
-        var source = Party.Of(record.SourceWorkload, isBelieved ? record.SourceBaggage : null, record.SourceIdentity);
-        var destination = Party.Of(record.DestinationWorkload, isBelieved ? record.DestinationBaggage : null, record.DestinationIdentity);
-        var service = record.DestinationService;
-        var isSecure = record is { SourceIdentity: not null, HboneAddress: not null };
-        KeyValuePair<string, object?>[] labels =
-        [
-            new("reporter", Reporter(record)),
-            .. SourceLabels(source),
-            new("destination_service", service?.Hostname ?? Unknown),
-            new("destination_service_namespace", service?.Namespace ?? Unknown),
-            new("destination_service_name", service?.Name ?? Unknown),
-            new("destination_workload", destination.Workload),
-            new("destination_canonical_service", destination.CanonicalService),
-            new("destination_canonical_revision", destination.Version),
-            new("destination_workload_namespace", destination.Namespace),
-            new("destination_principal", destination.Principal),
-            new("destination_app", destination.App),
-            new("destination_version", destination.Version),
-            new("destination_cluster", destination.Cluster),
-            new("request_protocol", "tcp"),
-            new("response_flags", Text(flag)),
-            new("connection_security_policy", isSecure ? "mutual_tls" : Unknown),
-            new("source_region", source.Region),
-            new("source_zone", source.Zone),
-            new("destination_region", destination.Region),
-            new("destination_zone", destination.Zone),
-        ];
-
-        // Of whom nothing is known there is no place.
-        return source.IsKnown || destination.IsKnown ? labels : labels[..^4];
-    }
+    private KeyValuePair<string, object?>[] LabelsOfOpen(ConnectionRecord record) => record.Labels ??= _labels.Of(new ConnectionEnds(record));
 
     private static KeyValuePair<string, object?>[] SourceLabels(Party source) =>
     [

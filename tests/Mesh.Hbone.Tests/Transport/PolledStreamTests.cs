@@ -99,6 +99,19 @@ public sealed class PolledStreamTests : IDisposable
         Assert.Throws<IOException>(() => source.TryRead(new byte[1], out _));
     }
 
+    [Fact]
+    public async Task A_reset_is_no_end_and_no_other_fault()
+    {
+        var (stream, source) = Open(onEventLoop: true);
+        _peer.Close(timeout: 0);
+        await stream.ReadAsync(Memory<byte>.Empty).AsTask().InTime();
+        Assert.Equal(SocketError.ConnectionReset, FaultOf(() => source.TryRead(new byte[1], out _)));
+        Assert.Equal(SocketError.Shutdown, FaultOf(() => source.TryWrite(new byte[1], more: false)));
+        Assert.Equal(SocketError.Shutdown, FaultOf(() => source.TryWrite(new byte[1], more: true)));
+
+        static SocketError FaultOf(Action action) => Assert.IsType<SocketException>(Assert.Throws<IOException>(action).InnerException).SocketErrorCode;
+    }
+
     // A read that is not filled has emptied the socket; what comes between the two, and an end behind it, must not be missed.
     [Theory]
     [MemberData(nameof(Kinds))]
@@ -224,7 +237,7 @@ public sealed class PolledStreamTests : IDisposable
         stream.MoveTo(near);
         await Assert.ThrowsAnyAsync<IOException>(async () => await stream.ReadAsync(new byte[1]).InTime());
 
-        // Away from the test's context, in which the read would go on.
+        // Away from the test's context, in which the read would go on; the pair keeps Task.Run from waiting for it.
         Task<(Task<EventLoop?> Loop, bool)> BeginAsync() => Task.Run(() => (LoopOfReadAsync(), true));
 
         async Task<EventLoop?> LoopOfReadAsync()
@@ -261,15 +274,22 @@ public sealed class PolledStreamTests : IDisposable
                 stream.MoveTo(near);
             }
         });
-        for (var sent = 0; sent < Total; sent++)
+        try
         {
-            await stream.WriteAsync(new byte[1]).InTime();
-            Assert.Equal(1, await stream.ReadAsync(new byte[1]).InTime());
+            for (var sent = 0; sent < Total; sent++)
+            {
+                await stream.WriteAsync(new byte[1]).InTime();
+                Assert.Equal(1, await stream.ReadAsync(new byte[1]).InTime());
+            }
+
+            Assert.Equal(0, await stream.ReadAsync(new byte[1]).InTime());
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            await moving.InTime();
         }
 
-        Assert.Equal(0, await stream.ReadAsync(new byte[1]).InTime());
-        await stop.CancelAsync();
-        await moving.InTime();
         await echoing.InTime();
     }
 

@@ -10,4 +10,6 @@ def load(directory):
     with tempfile.TemporaryDirectory(prefix="mesh-protos-") as out:
         subprocess.run(["protoc", f"--proto_path={directory}", f"--python_out={out}", *glob.glob(f"{directory}/*.proto")], check=True)
         sys.path.insert(0, out)
-        return {name: importlib.import_module(f"{name}_pb2") for name in ("discovery", "workload", "authorization", "certificate", "spiffe")}
+        protos = {name: importlib.import_module(f"{name}_pb2") for name in ("discovery", "workload", "authorization", "certificate", "spiffe")}
+        sys.path.remove(out)
+        return protos

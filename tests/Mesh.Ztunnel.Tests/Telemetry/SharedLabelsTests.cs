@@ -12,27 +12,27 @@ public sealed class SharedLabelsTests
     private static readonly Workload Cart = new() { Uid = "cart-0", Name = "cart-0", Namespace = "shop", ServiceAccount = "cart", WorkloadName = "cart" };
     private static readonly Service Carts = new() { Name = "cart", Namespace = "shop", Hostname = "cart.shop.svc.cluster.local" };
 
-    private static readonly Dictionary<string, Func<Ends, Ends>> Differences = new()
+    private static readonly Dictionary<string, Func<Connection, Connection>> Differences = new()
     {
-        ["another direction"] = ends => ends with { Direction = ConnectionDirection.Inbound },
-        ["plain text"] = ends => ends with { HboneAddress = null },
-        ["another workload of the source"] = ends => ends with { Source = Web with { WorkloadName = "other" } },
-        ["no workload of the source"] = ends => ends with { Source = null },
-        ["another identity of the source"] = ends => ends with { SourceIdentity = Id("thief") },
-        ["no identity of the source"] = ends => ends with { SourceIdentity = null },
-        ["another service"] = ends => ends with { Service = Carts with { Name = "other" } },
-        ["no service"] = ends => ends with { Service = null },
-        ["another workload of the destination"] = ends => ends with { Destination = Cart with { ClusterId = "far" } },
-        ["no workload of the destination"] = ends => ends with { Destination = null },
-        ["another identity of the destination"] = ends => ends with { DestinationIdentity = Id("other") },
-        ["a stranger at the source"] = ends => ends with { Source = null, SourceBaggage = Stranger("far") },
-        ["another stranger at the source"] = ends => ends with { Source = null, SourceBaggage = Stranger("farther") },
-        ["a stranger who was refused"] = ends => ends with { Source = null, SourceBaggage = Stranger("far"), WasOpened = false },
-        ["a stranger at the destination"] = ends => ends with { Destination = null, DestinationBaggage = Stranger("far") },
-        ["another stranger at the destination"] = ends => ends with { Destination = null, DestinationBaggage = Stranger("farther") },
+        ["another direction"] = connection => connection with { Direction = ConnectionDirection.Inbound },
+        ["plain text"] = connection => connection with { HboneAddress = null },
+        ["another workload of the source"] = connection => connection with { Source = Web with { WorkloadName = "other" } },
+        ["no workload of the source"] = connection => connection with { Source = null },
+        ["another identity of the source"] = connection => connection with { SourceIdentity = Id("thief") },
+        ["no identity of the source"] = connection => connection with { SourceIdentity = null },
+        ["another service"] = connection => connection with { Service = Carts with { Name = "other" } },
+        ["no service"] = connection => connection with { Service = null },
+        ["another workload of the destination"] = connection => connection with { Destination = Cart with { ClusterId = "far" } },
+        ["no workload of the destination"] = connection => connection with { Destination = null },
+        ["another identity of the destination"] = connection => connection with { DestinationIdentity = Id("other") },
+        ["a stranger at the source"] = connection => connection with { Source = null, SourceBaggage = Stranger("far") },
+        ["another stranger at the source"] = connection => connection with { Source = null, SourceBaggage = Stranger("farther") },
+        ["a stranger who was refused"] = connection => connection with { Source = null, SourceBaggage = Stranger("far"), WasOpened = false },
+        ["a stranger at the destination"] = connection => connection with { Destination = null, DestinationBaggage = Stranger("far") },
+        ["another stranger at the destination"] = connection => connection with { Destination = null, DestinationBaggage = Stranger("farther") },
     };
 
-    private readonly SharedLabels _shared = new();
+    private readonly SharedLabels _shared = new(static ends => ZtunnelMetrics.Labels(ends, ResponseFlag.None));
 
     public static TheoryData<string> Names => [.. Differences.Keys];
 
@@ -40,8 +40,8 @@ public sealed class SharedLabelsTests
     [MemberData(nameof(Names))]
     public void Who_is_not_the_same_has_labels_of_its_own(string difference)
     {
-        var usual = new Ends().ToRecord();
-        var other = Differences[difference](new Ends()).ToRecord();
+        var usual = new Connection().ToEnds();
+        var other = Differences[difference](new Connection()).ToEnds();
         Assert.NotEqual(ZtunnelMetrics.Labels(usual, ResponseFlag.None), ZtunnelMetrics.Labels(other, ResponseFlag.None));
         for (var round = 0; round < 2; round++)
         {
@@ -51,7 +51,7 @@ public sealed class SharedLabelsTests
     }
 
     [Fact]
-    public void Who_is_the_same_shares_them() => Assert.Same(_shared.Of(new Ends().ToRecord()), _shared.Of(new Ends().ToRecord()));
+    public void Who_is_the_same_shares_them() => Assert.Same(_shared.Of(new Connection().ToEnds()), _shared.Of(new Connection().ToEnds()));
 
     // Far more than are kept.
     [Fact]
@@ -61,7 +61,7 @@ public sealed class SharedLabelsTests
         for (var round = 0; round < 20_000; round++)
         {
             var caller = Id($"caller-{random.Next(2_000)}");
-            Assert.Contains(new KeyValuePair<string, object?>("source_principal", caller.ToString()), _shared.Of(new Ends { SourceIdentity = caller }.ToRecord()));
+            Assert.Contains(new KeyValuePair<string, object?>("source_principal", caller.ToString()), _shared.Of(new Connection { SourceIdentity = caller }.ToEnds()));
         }
     }
 
@@ -69,7 +69,7 @@ public sealed class SharedLabelsTests
 
     private static Baggage Stranger(string @namespace) => new() { NamespaceName = @namespace, WorkloadName = "stranger" };
 
-    private sealed record Ends
+    private sealed record Connection
     {
         public ConnectionDirection Direction { get; init; } = ConnectionDirection.Outbound;
 
@@ -91,7 +91,7 @@ public sealed class SharedLabelsTests
 
         public Baggage? DestinationBaggage { get; init; }
 
-        public ConnectionRecord ToRecord() => new()
+        public ConnectionEnds ToEnds() => new(new ConnectionRecord
         {
             Direction = Direction,
             Source = new IPEndPoint(IPAddress.Loopback, 40_000),
@@ -104,6 +104,6 @@ public sealed class SharedLabelsTests
             DestinationWorkload = Destination,
             DestinationIdentity = DestinationIdentity,
             DestinationBaggage = DestinationBaggage,
-        };
+        });
     }
 }
