@@ -6,11 +6,11 @@ namespace Mesh.Hbone.Http2;
 /// <summary>Header blocks as they come in (RFC 9113, sections 6.2 and 6.10): requests, responses, trailers.</summary>
 internal sealed partial class Http2Connection
 {
-    private readonly HpackDecoder _decoder;
-    private readonly OutputBuffer _block = new();
-
     // A CONNECT of a ztunnel has five.
     private const int UsualFields = 5;
+
+    private readonly HpackDecoder _decoder;
+    private readonly OutputBuffer _block = new();
 
     // The stream whose header block is being continued; 0 when none is.
     private int _continuing;

@@ -9,12 +9,12 @@ internal sealed partial class OpenSslTlsStream
 {
     public ValueTask<int> WaitForEventAsync(CancellationToken cancellationToken)
     {
-        if (_isReadable)
+        if (IsReadable)
         {
             return new ValueTask<int>(0);
         }
 
-        _isReadable = true;
+        IsReadable = true;
         return WaitForInputAsync(cancellationToken);
     }
 
@@ -26,7 +26,7 @@ internal sealed partial class OpenSslTlsStream
             Enter_NeedsLock(mayRead: true);
             try
             {
-                if (!_isReadable)
+                if (!IsReadable)
                 {
                     return false;
                 }
@@ -37,21 +37,21 @@ internal sealed partial class OpenSslTlsStream
                     var read = SSL_read(_ssl, buffer[count..], buffer.Length - count);
                     if (read <= 0)
                     {
-                        _isReadable = IsOver_NeedsLock(read);
+                        IsReadable = IsOver_NeedsLock(read);
                         if (count == 0)
                         {
                             // A failure is no end.
                             ThrowIfFailed_NeedsLock();
                         }
 
-                        return _isReadable || count > 0;
+                        return IsReadable || count > 0;
                     }
 
                     _readWithoutData = 0;
                     count += read;
-                    _isReadable = HasMore_NeedsLock();
+                    IsReadable = HasMore_NeedsLock();
                 }
-                while (_isReadable && count < buffer.Length);
+                while (IsReadable && count < buffer.Length);
 
                 return true;
             }
@@ -75,8 +75,8 @@ internal sealed partial class OpenSslTlsStream
             {
                 Span<byte> one = stackalloc byte[1];
                 var read = SSL_peek(_ssl, one, one.Length);
-                _isReadable = read > 0 || IsOver_NeedsLock(read);
-                return _isReadable;
+                IsReadable = read > 0 || IsOver_NeedsLock(read);
+                return IsReadable;
             }
             finally
             {

@@ -41,9 +41,6 @@ internal sealed partial class OpenSslTlsStream : TlsStream, IPolledReader
     private int _inputStart;
     private int _inputEnd;
 
-    // The reader's.
-    private bool _isReadable = true;
-
     // Guarded by _gate.
     private readonly OutputBuffer _output = new();
     private bool _wasUsed;
@@ -81,7 +78,7 @@ internal sealed partial class OpenSslTlsStream : TlsStream, IPolledReader
         }
     }
 
-    public bool IsReadable => _isReadable;
+    public bool IsReadable { get; private set; } = true;
 
     public override EventLoop? Loop => (_transport as PolledStream)?.Loop;
 

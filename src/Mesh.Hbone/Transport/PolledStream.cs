@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 
 namespace Mesh.Hbone.Transport;
 
@@ -10,7 +9,7 @@ namespace Mesh.Hbone.Transport;
 /// A read that brings less than was asked for has emptied the socket, so that nothing asks again before the next event (epoll(7), question 9). It is not so
 /// with urgent data, before which a read stops, nor when the end has been told.
 /// </remarks>
-internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLoop.ITarget
+internal sealed class PolledStream : AsyncStream, IPolledStream, EventLoop.ITarget
 {
     private readonly Socket _socket;
     private readonly Readiness _readable = new();
@@ -24,17 +23,12 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
     // The end is told once, perhaps before what lies ahead of it has been read. Set, too, where a read may stop short of what there is.
     private volatile bool _mayHaveMore;
 
-    /// <summary>What polls it.</summary>
-    public EventLoop Loop => _loop;
-
-    public bool IsReadable => _readable.IsSet;
-
     /// <summary>Over a connected socket, which it owns from now on.</summary>
     /// <param name="socket">The socket.</param>
     /// <param name="loop">What polls it.</param>
     /// <exception cref="IOException">The system takes no more sockets; the socket is left to the caller then.</exception>
     public PolledStream(Socket socket, EventLoop loop)
-        : this(NonBlocking(socket), loop, isConnecting: false)
+        : this(NativeSocket.DoNotBlock(socket), loop, isConnecting: false)
     {
     }
 
@@ -50,11 +44,16 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
         _id = _loop.Add(socket.SafeHandle, this);
     }
 
+    /// <summary>What polls it.</summary>
+    public EventLoop Loop => _loop;
+
+    public bool IsReadable => _readable.IsSet;
+
     /// <summary>Connects a socket, which the result owns. The runtime would have a thread of its own woken for every event of a socket that it has connected.</summary>
     /// <exception cref="SocketException">It cannot be connected.</exception>
     public static async ValueTask<PolledStream> ConnectAsync(Socket socket, EventLoop loop, IPEndPoint remote, CancellationToken cancellationToken)
     {
-        var connected = TryConnect(NonBlocking(socket), remote);
+        var connected = NativeSocket.TryConnect(NativeSocket.DoNotBlock(socket), remote);
         if (connected is null)
         {
             // Fails again, and says why.
@@ -125,7 +124,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
         int error;
         try
         {
-            count = Receive(buffer, out error);
+            count = NativeSocket.Receive(_socket, buffer, out error);
         }
         catch (ObjectDisposedException)
         {
@@ -134,7 +133,7 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
             throw SocketStream.LostBy(SocketError.OperationAborted);
         }
 
-        if (error == WouldBlock)
+        if (error == NativeSocket.WouldBlock)
         {
             return false;
         }
@@ -144,15 +143,15 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
             _readable.Set();
         }
 
-        return error == 0 ? true : throw LostBy(error);
+        return error == 0 ? true : throw NativeSocket.LostBy(error);
     }
 
     public int TryWrite(ReadOnlySpan<byte> octets, bool more)
     {
         try
         {
-            var count = Send(octets, more ? NoSignal | More : NoSignal, out var error);
-            return error is 0 or WouldBlock ? count : throw LostBy(error);
+            var count = NativeSocket.Send(_socket, octets, more, out var error);
+            return error is 0 or NativeSocket.WouldBlock ? count : throw NativeSocket.LostBy(error);
         }
         catch (ObjectDisposedException)
         {
@@ -276,94 +275,4 @@ internal sealed partial class PolledStream : AsyncStream, IPolledStream, EventLo
             await _writable.WaitAsync(cancellationToken);
         }
     }
-
-    // Whether it is connected; null when it cannot be.
-    private static bool? TryConnect(Socket socket, IPEndPoint remote)
-    {
-        var address = remote.Serialize();
-        return ConnectSocket(socket.SafeHandle, ref MemoryMarshal.GetReference(address.Buffer.Span), address.Size) == 0 ? true
-            : Marshal.GetLastPInvokeError() == InProgress ? false
-            : null;
-    }
-
-    // Without the runtime's knowledge, which for a socket that does not block keeps its own queues.
-    private static Socket NonBlocking(Socket socket) => ControlFile(socket.SafeHandle, SetFlags, ReadWrite | DoNotBlock) == 0
-        ? socket
-        : throw LostBy(Marshal.GetLastPInvokeError());
-
-    // 0 octets with an error.
-    private int Receive(Span<byte> buffer, out int error)
-    {
-        nint count;
-        do
-        {
-            count = ReceiveFromSocket(_socket.SafeHandle, buffer, buffer.Length, flags: 0);
-            error = count < 0 ? Marshal.GetLastPInvokeError() : 0;
-        }
-        while (error == Interrupted);
-
-        return (int)Math.Max(count, 0);
-    }
-
-    private int Send(ReadOnlySpan<byte> octets, int flags, out int error)
-    {
-        nint count;
-        do
-        {
-            count = SendToSocket(_socket.SafeHandle, octets, octets.Length, flags);
-            error = count < 0 ? Marshal.GetLastPInvokeError() : 0;
-        }
-        while (error == Interrupted);
-
-        return (int)Math.Max(count, 0);
-    }
-
-    private static IOException LostBy(int error) => new(Marshal.GetPInvokeErrorMessage(error), new SocketException((int)FaultOf(error)));
-
-    // As far as somebody makes a difference between them.
-    private static SocketError FaultOf(int error) => error switch
-    {
-        BrokenPipe => SocketError.Shutdown,
-        ConnectionAborted => SocketError.ConnectionAborted,
-        ConnectionReset => SocketError.ConnectionReset,
-        TimedOut => SocketError.TimedOut,
-        ConnectionRefused => SocketError.ConnectionRefused,
-        NetworkUnreachable => SocketError.NetworkUnreachable,
-        HostUnreachable => SocketError.HostUnreachable,
-        NotConnected => SocketError.NotConnected,
-        NoMemory or NoBuffers => SocketError.NoBufferSpaceAvailable,
-        _ => SocketError.SocketError,
-    };
-
-    // Of <errno.h>, <fcntl.h> and <sys/socket.h>.
-    private const int Interrupted = 4;
-    private const int WouldBlock = 11;
-    private const int NoMemory = 12;
-    private const int BrokenPipe = 32;
-    private const int NetworkUnreachable = 101;
-    private const int ConnectionAborted = 103;
-    private const int ConnectionReset = 104;
-    private const int NoBuffers = 105;
-    private const int NotConnected = 107;
-    private const int TimedOut = 110;
-    private const int ConnectionRefused = 111;
-    private const int HostUnreachable = 113;
-    private const int InProgress = 115;
-    private const int SetFlags = 4;
-    private const int ReadWrite = 0x2;
-    private const int DoNotBlock = 0x800;
-    private const int More = 0x8000;
-    private const int NoSignal = 0x4000;
-
-    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
-    private static partial int ControlFile(SafeSocketHandle socket, int command, int argument);
-
-    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
-    private static partial int ConnectSocket(SafeSocketHandle socket, ref byte address, int length);
-
-    [LibraryImport("libc", EntryPoint = "recv", SetLastError = true)]
-    private static partial nint ReceiveFromSocket(SafeSocketHandle socket, Span<byte> buffer, nint length, int flags);
-
-    [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
-    private static partial nint SendToSocket(SafeSocketHandle socket, ReadOnlySpan<byte> octets, nint length, int flags);
 }

@@ -6,15 +6,12 @@ namespace Mesh.Ztunnel.Telemetry;
 /// <summary>The baggage of workloads as text, and back, worked out once: nearly every connection has that of one before it. Thread-safe.</summary>
 internal sealed class KnownBaggage
 {
-    // What is not here is read again. A power of two.
-    private const int Size = 16;
-
     // A peer does not get to have more kept.
     private const int MaxLength = 1024;
 
     private static readonly Baggage None = Baggage.Parse([]);
 
-    private readonly Entry?[] _read = new Entry?[Size];
+    private readonly RecentValues<string, Baggage> _read = new(16, static line => Baggage.Parse([line]));
     private OwnText? _own;
 
     /// <summary>What our workload says of itself.</summary>
@@ -43,22 +40,8 @@ internal sealed class KnownBaggage
             only = line;
         }
 
-        if (only is null)
-        {
-            return None;
-        }
-
-        ref var place = ref _read[only.GetHashCode(StringComparison.Ordinal) & (Size - 1)];
-        if (Volatile.Read(ref place) is not { } entry || entry.Text != only)
-        {
-            entry = new Entry(only, Baggage.Parse([only]));
-            Volatile.Write(ref place, entry);
-        }
-
-        return entry.Baggage;
+        return only is null ? None : _read.Get(only);
     }
 
     private sealed record OwnText(Workload Workload, string Text);
-
-    private sealed record Entry(string Text, Baggage Baggage);
 }
